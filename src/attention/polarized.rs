@@ -1,0 +1,315 @@
+//! Polarized self-attention (PSA), as `PolarizedSelfAttention` in forks of YOLOv10. Not to be
+//! confused with YOLO's own position-sensitive blocks `PSA` and `C2PSA`.
+//!
+//! A channel weight and a spatial weight, each between 0 and 1, scale the feature map: side by
+//! side (parallel, a factor between 0 and 2) or one after the other (sequential).
+//!
+//! Source: Liu et al., "Polarized Self-Attention: Towards High-quality Pixel-wise Regression",
+//! 2021, in the form with LayerNorm and a softmax over the pooled query.
+
+use std::sync::Arc;
+
+use candle_core::{D, Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::view::{Bars, Body, Heat, Overlay, View};
+use super::{
+    Array, Attention, BuildArgs, Knobs, Legal, MapSize, Mechanism, NamedTensor, Trace, Watch,
+    Watched, named,
+};
+use crate::kernels;
+
+/// The registry line.
+pub static MECHANISM: Mechanism = Mechanism {
+    id: "polarized",
+    short: "psa",
+    title: "Polarized weights",
+    about: "One weight per channel and one per position scale the feature map.",
+    modules: &[
+        "PolarizedSelfAttention",
+        "ParallelPolarizedSelfAttention",
+        "SequentialPolarizedSelfAttention",
+    ],
+    build,
+};
+
+/// LayerNorm epsilon over the channel logits.
+const EPS: f64 = 1e-5;
+
+/// How the two weights are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `spatial · x + channel · x`.
+    Parallel,
+    /// `spatial · (channel · x)`, the spatial weight computed on `channel · x`.
+    Sequential,
+}
+
+/// A 1×1 convolution as a matrix and a bias.
+#[derive(Debug)]
+struct Linear {
+    /// `[out, in]`.
+    weight: Tensor,
+    /// `[out]`.
+    bias: Tensor,
+}
+
+impl Linear {
+    fn load(vb: &VarBuilder<'_>, name: &str, from: usize, to: usize) -> Result<Self> {
+        let vb = vb.pp(name);
+        Ok(Self {
+            weight: vb.get((to, from, 1, 1), "weight")?.reshape((to, from))?,
+            bias: vb.get(to, "bias")?,
+        })
+    }
+
+    /// `[B, in, N]` to `[B, out, N]`.
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        self.weight
+            .unsqueeze(0)?
+            .broadcast_matmul(x)?
+            .broadcast_add(&self.bias.unsqueeze(1)?)
+    }
+}
+
+/// The layer.
+#[derive(Debug)]
+pub struct PolarizedAttention {
+    channels: usize,
+    form: Form,
+    channel_value: Linear,
+    channel_query: Linear,
+    channel_out: Linear,
+    norm: (Tensor, Tensor),
+    spatial_value: Linear,
+    spatial_query: Linear,
+}
+
+fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
+    let c = b.channels;
+    if c < 2 || !c.is_multiple_of(2) {
+        return Err(format!("{c} channels; expected an even number"));
+    }
+    let form = match b.module {
+        "SequentialPolarizedSelfAttention" => Form::Sequential,
+        _ => Form::Parallel,
+    };
+    let layer = load(c, form, &b.weights).map_err(|e| e.to_string())?;
+    Ok(Box::new(layer))
+}
+
+fn load(c: usize, form: Form, vb: &VarBuilder<'_>) -> Result<PolarizedAttention> {
+    let half = c / 2;
+    let ln = vb.pp("ln");
+    Ok(PolarizedAttention {
+        channels: c,
+        form,
+        channel_value: Linear::load(vb, "ch_wv", c, half)?,
+        channel_query: Linear::load(vb, "ch_wq", c, 1)?,
+        channel_out: Linear::load(vb, "ch_wz", half, c)?,
+        norm: (ln.get(c, "weight")?, ln.get(c, "bias")?),
+        spatial_value: Linear::load(vb, "sp_wv", c, half)?,
+        spatial_query: Linear::load(vb, "sp_wq", c, half)?,
+    })
+}
+
+impl Attention for PolarizedAttention {
+    fn mechanism(&self) -> &'static Mechanism {
+        &MECHANISM
+    }
+
+    fn legal(&self, _map: MapSize, _wanted: &Knobs) -> Legal {
+        Legal::default()
+    }
+
+    fn forward(&self, x: &Tensor, _knobs: &Knobs, watch: &Watch) -> Result<Watched> {
+        let (b, c, h, w) = x.dims4()?;
+        if c != self.channels {
+            candle_core::bail!("PSA was built for {} channels, got {c}", self.channels);
+        }
+        let flat = x.flatten_from(2)?;
+        let (channel, channel_query) = self.channel_weight(&flat)?;
+        let scaled = flat.broadcast_mul(&channel)?;
+        let (y, spatial, spatial_query) = match self.form {
+            Form::Parallel => {
+                let (spatial, query) = self.spatial_weight(&flat)?;
+                (flat.broadcast_mul(&spatial)?.add(&scaled)?, spatial, query)
+            }
+            Form::Sequential => {
+                let (spatial, query) = self.spatial_weight(&scaled)?;
+                (scaled.broadcast_mul(&spatial)?, spatial, query)
+            }
+        };
+        let y = y.reshape((b, c, h, w))?;
+        if !watch.is_on() {
+            return Ok((y, None));
+        }
+        let trace = PolarizedTrace {
+            map: [h, w],
+            form: self.form,
+            channel_weight: Array::from_tensor(&channel.get(0)?.flatten_all()?)?,
+            spatial_weight: Array::from_tensor(&spatial.get(0)?.reshape((h, w))?)?,
+            channel_query: Array::from_tensor(&channel_query.get(0)?.reshape((h, w))?)?,
+            spatial_query: Array::from_tensor(&spatial_query.get(0)?.flatten_all()?)?,
+            input: x.get(0)?,
+            output: y.get(0)?,
+        };
+        Ok((y, Some(Arc::new(trace))))
+    }
+}
+
+impl PolarizedAttention {
+    /// `[B, C, N]` to the channel weight `[B, C, 1]` and where it looked `[B, 1, N]`.
+    fn channel_weight(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let query = kernels::softmax_last(&self.channel_query.apply(x)?)?;
+        let value = self.channel_value.apply(x)?;
+        let pooled = value.broadcast_mul(&query)?.sum_keepdim(D::Minus1)?;
+        let logits = self.channel_out.apply(&pooled)?.squeeze(2)?;
+        let centred = logits.broadcast_sub(&logits.mean_keepdim(1)?)?;
+        let deviation = (centred.sqr()?.mean_keepdim(1)? + EPS)?.sqrt()?;
+        let normed = centred
+            .broadcast_div(&deviation)?
+            .broadcast_mul(&self.norm.0)?
+            .broadcast_add(&self.norm.1)?;
+        Ok((candle_nn::ops::sigmoid(&normed)?.unsqueeze(2)?, query))
+    }
+
+    /// `[B, C, N]` to the spatial weight `[B, 1, N]` and the channels it asked for `[B, 1, C/2]`.
+    fn spatial_weight(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        // The mean of a linear map is the linear map of the mean, at an N-th of the cost.
+        let pooled = self.spatial_query.apply(&x.mean_keepdim(2)?)?;
+        let query = kernels::softmax_last(&pooled.transpose(1, 2)?.contiguous()?)?;
+        let logits = query.matmul(&self.spatial_value.apply(x)?)?;
+        Ok((candle_nn::ops::sigmoid(&logits)?, query))
+    }
+}
+
+/// The trace of one PSA layer.
+#[derive(Debug, Clone)]
+pub struct PolarizedTrace {
+    /// Feature map.
+    pub map: MapSize,
+    /// How the weights are put together.
+    pub form: Form,
+    /// `[C]` between 0 and 1.
+    pub channel_weight: Array,
+    /// `[H, W]` between 0 and 1.
+    pub spatial_weight: Array,
+    /// `[H, W]` softmax over positions: where the channel branch looks; sums to 1.
+    pub channel_query: Array,
+    /// `[C/2]` softmax over channels: which channels the spatial branch asks; sums to 1.
+    pub spatial_query: Array,
+    /// `[C, H, W]` input of the module.
+    pub input: Tensor,
+    /// `[C, H, W]` output of the module.
+    pub output: Tensor,
+}
+
+impl PolarizedTrace {
+    /// The spatial weight as a map.
+    pub fn spatial_map(&self) -> Heat {
+        self.heat("spatial weight", &self.spatial_weight)
+    }
+
+    /// Where the channel branch looks, as a map.
+    pub fn query_map(&self) -> Heat {
+        self.heat("channel query", &self.channel_query)
+    }
+
+    /// The channel weights as bars.
+    pub fn channel_bars(&self) -> Bars {
+        Bars {
+            quantity: "channel weight",
+            values: self.channel_weight.shared(),
+        }
+    }
+
+    /// The channels that the spatial branch asks, as bars.
+    pub fn query_bars(&self) -> Bars {
+        Bars {
+            quantity: "spatial query",
+            values: self.spatial_query.shared(),
+        }
+    }
+
+    fn heat(&self, quantity: &'static str, array: &Array) -> Heat {
+        Heat {
+            quantity,
+            values: array.shared(),
+            rows: self.map[0],
+            cols: self.map[1],
+            extent: [self.map[1] as f32, self.map[0] as f32],
+        }
+    }
+}
+
+impl Trace for PolarizedTrace {
+    fn mechanism(&self) -> &'static Mechanism {
+        &MECHANISM
+    }
+
+    fn map(&self) -> MapSize {
+        self.map
+    }
+
+    fn tensors(&self) -> Result<Vec<NamedTensor>> {
+        let plain = |name: &str, tensor: &Tensor| NamedTensor {
+            name: name.into(),
+            tensor: tensor.clone(),
+        };
+        Ok(vec![
+            plain("in", &self.input),
+            plain("out", &self.output),
+            named("cw", &self.channel_weight)?,
+            named("sw", &self.spatial_weight)?,
+            named("q_map", &self.channel_query)?,
+            named("qs", &self.spatial_query)?,
+        ])
+    }
+
+    fn views(&self) -> Vec<View> {
+        let overlay = |heat| {
+            Body::Overlay(Overlay {
+                heat: Some(heat),
+                ..Overlay::default()
+            })
+        };
+        vec![
+            View {
+                name: "spatial_weight",
+                title: "Spatial weight".into(),
+                caption: "How strongly each position is kept".into(),
+                body: overlay(self.spatial_map()),
+            },
+            View {
+                name: "channel_query",
+                title: "Where the channel branch looks".into(),
+                caption: "Softmax over positions; sums to 1".into(),
+                body: overlay(self.query_map()),
+            },
+            View {
+                name: "channel_weight",
+                title: "Channel weights".into(),
+                caption: "How strongly each channel is kept".into(),
+                body: Body::Bars(self.channel_bars()),
+            },
+            View {
+                name: "spatial_query",
+                title: "Channels that the spatial branch asks".into(),
+                caption: "Softmax over channels; sums to 1".into(),
+                body: Body::Bars(self.query_bars()),
+            },
+        ]
+    }
+
+    fn bytes(&self) -> usize {
+        let arrays = [
+            &self.channel_weight,
+            &self.spatial_weight,
+            &self.channel_query,
+            &self.spatial_query,
+        ];
+        arrays.iter().map(|a| a.bytes()).sum::<usize>()
+            + 4 * (self.input.elem_count() + self.output.elem_count())
+    }
+}

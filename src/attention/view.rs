@@ -1,0 +1,205 @@
+//! What a trace looks like, as data: maps, lines, marks and bars in the coordinates of the feature
+//! map. The window and the exported pictures paint the same views.
+
+use std::sync::Arc;
+
+/// One picture of a trace.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Short name for files, e.g. `lost_mass`.
+    pub name: &'static str,
+    /// Title shown to a person.
+    pub title: String,
+    /// What is seen, in one sentence.
+    pub caption: String,
+    /// What to paint.
+    pub body: Body,
+}
+
+/// What a view consists of.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// Things drawn over the photograph.
+    Overlay(Overlay),
+    /// Bars, one per channel.
+    Bars(Bars),
+}
+
+/// Things drawn over the photograph. All coordinates are `x, y` in cells of the feature map,
+/// measured from its top left corner.
+#[derive(Debug, Clone, Default)]
+pub struct Overlay {
+    /// A heat map under the lines.
+    pub heat: Option<Heat>,
+    /// Line segments `x0, y0, x1, y1`.
+    pub borders: Vec<[f32; 4]>,
+    /// Arrows with a weight.
+    pub links: Vec<Link>,
+    /// Labelled rectangles.
+    pub marks: Vec<Mark>,
+    /// Rectangles to grey out: cells that consist of padding only.
+    pub greyed: Vec<[f32; 4]>,
+}
+
+/// A row-major map of raw values.
+#[derive(Debug, Clone)]
+pub struct Heat {
+    /// What the numbers are, e.g. `affinity`.
+    pub quantity: &'static str,
+    /// `rows × cols` values.
+    pub values: Arc<[f32]>,
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+    /// Width and height that the map covers, in cells of the feature map.
+    pub extent: [f32; 2],
+}
+
+impl Heat {
+    /// The value of the cell under `x, y` (in cells of the feature map), if there is one.
+    pub fn value_at(&self, x: f32, y: f32) -> Option<f32> {
+        if x < 0.0 || y < 0.0 || x >= self.extent[0] || y >= self.extent[1] {
+            return None;
+        }
+        let col = (x / self.extent[0] * self.cols as f32) as usize;
+        let row = (y / self.extent[1] * self.rows as f32) as usize;
+        (col < self.cols).then(|| self.values.get(row * self.cols + col).copied())?
+    }
+}
+
+/// An arrow between two points.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Link {
+    /// Start.
+    pub from: [f32; 2],
+    /// End.
+    pub to: [f32; 2],
+    /// Weight between 0 and 1.
+    pub weight: f32,
+}
+
+/// How strongly a mark is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkKind {
+    /// What was asked about.
+    Query,
+    /// What belongs to it.
+    Related,
+}
+
+/// A labelled rectangle `x0, y0, x1, y1`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    /// Where.
+    pub rect: [f32; 4],
+    /// Short text, may be empty.
+    pub label: String,
+    /// How it is drawn.
+    pub kind: MarkKind,
+}
+
+/// Bars, one per channel.
+#[derive(Debug, Clone)]
+pub struct Bars {
+    /// What the numbers are, e.g. `channel weight`.
+    pub quantity: &'static str,
+    /// One value per channel, in channel order.
+    pub values: Arc<[f32]>,
+}
+
+impl Bars {
+    /// Channel numbers from the largest value to the smallest; equal values keep their order.
+    pub fn sorted(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.values.len()).collect();
+        order.sort_by(|&a, &b| self.values[b].total_cmp(&self.values[a]));
+        order
+    }
+}
+
+/// The lines of a regular grid of cells `cell` (height, width) over `extent` (height, width).
+pub fn grid_lines(extent: [usize; 2], cell: [usize; 2]) -> Vec<[f32; 4]> {
+    let [h, w] = extent.map(|v| v as f32);
+    let rows = (0..=extent[0] / cell[0].max(1)).map(|i| (i * cell[0]) as f32);
+    let cols = (0..=extent[1] / cell[1].max(1)).map(|i| (i * cell[1]) as f32);
+    rows.map(|y| [0.0, y, w, y])
+        .chain(cols.map(|x| [x, 0.0, x, h]))
+        .collect()
+}
+
+/// The borders between cells with different labels, merged into long segments.
+///
+/// `labels` is row-major `rows × cols`; the outer frame is not included.
+pub fn label_borders(labels: &[i32], rows: usize, cols: usize) -> Vec<[f32; 4]> {
+    let mut lines = Vec::new();
+    if labels.len() != rows * cols {
+        return lines;
+    }
+    let at = |r: usize, c: usize| labels[r * cols + c];
+    let mut segments = |n: usize, differs: &dyn Fn(usize) -> bool, line: &dyn Fn(f32, f32) -> [f32; 4]| {
+        let mut start = None;
+        for i in 0..=n {
+            match (i < n && differs(i), start) {
+                (true, None) => start = Some(i),
+                (false, Some(s)) => {
+                    lines.push(line(s as f32, i as f32));
+                    start = None;
+                }
+                _ => {}
+            }
+        }
+    };
+    for r in 1..rows {
+        let y = r as f32;
+        segments(cols, &|c| at(r - 1, c) != at(r, c), &|a, b| [a, y, b, y]);
+    }
+    for c in 1..cols {
+        let x = c as f32;
+        segments(rows, &|r| at(r, c - 1) != at(r, c), &|a, b| [x, a, x, b]);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn borders_are_merged_and_exact() {
+        // Two columns on the left belong to 0, the right column to 1, the last row to 2.
+        let labels = [0, 0, 1, 0, 0, 1, 2, 2, 2];
+        let mut lines = label_borders(&labels, 3, 3);
+        lines.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        assert_eq!(lines, vec![[0., 2., 3., 2.], [2., 0., 2., 2.]]);
+        assert!(label_borders(&[5; 9], 3, 3).is_empty());
+    }
+
+    #[test]
+    fn a_heat_map_is_read_by_its_extent() {
+        let heat = Heat {
+            quantity: "affinity",
+            values: vec![1., 2., 3., 4.].into(),
+            rows: 2,
+            cols: 2,
+            extent: [8.0, 4.0],
+        };
+        assert_eq!(heat.value_at(7.9, 0.1), Some(2.0));
+        assert_eq!(heat.value_at(0.0, 2.0), Some(3.0));
+        assert_eq!(heat.value_at(8.0, 0.0), None);
+        assert_eq!(heat.value_at(-0.1, 0.0), None);
+    }
+
+    #[test]
+    fn bars_sort_from_large_to_small() {
+        let bars = Bars {
+            quantity: "w",
+            values: vec![0.2, 0.9, 0.2, 0.5].into(),
+        };
+        assert_eq!(bars.sorted(), vec![1, 3, 0, 2]);
+    }
+
+    #[test]
+    fn grid_lines_include_the_frame() {
+        assert_eq!(grid_lines([4, 6], [2, 3]).len(), 3 + 3);
+    }
+}
