@@ -214,11 +214,17 @@ mod tests {
     #[test]
     fn a_count_stands_for_a_square_but_a_rectangle_is_no_count() {
         let pair = knob(KnobValue::Pair([8, 8]), 2, 40);
-        assert_eq!(pair.clamp(Some(KnobValue::Int(5))).0, KnobValue::Pair([5, 5]));
+        assert_eq!(
+            pair.clamp(Some(KnobValue::Int(5))).0,
+            KnobValue::Pair([5, 5])
+        );
         let (v, c) = pair.clamp(Some(KnobValue::Pair([1, 50])));
         assert_eq!(v, KnobValue::Pair([2, 40]));
         assert!(c.is_some());
         let int = knob(KnobValue::Int(4), 1, 9);
-        assert_eq!(int.clamp(Some(KnobValue::Pair([3, 2]))).0, KnobValue::Int(4));
+        assert_eq!(
+            int.clamp(Some(KnobValue::Pair([3, 2]))).0,
+            KnobValue::Int(4)
+        );
     }
 }

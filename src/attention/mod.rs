@@ -91,7 +91,13 @@ pub struct BuildArgs<'a> {
 
 impl BuildArgs<'_> {
     /// Argument `i` as a count within `1..=max`, or `default` where it is not given.
-    pub fn count(&self, i: usize, name: &str, default: usize, max: usize) -> std::result::Result<usize, String> {
+    pub fn count(
+        &self,
+        i: usize,
+        name: &str,
+        default: usize,
+        max: usize,
+    ) -> std::result::Result<usize, String> {
         match self.args.get(i) {
             None | Some(Arg::None) => Ok(default),
             Some(Arg::Int(v)) if *v >= 1 && *v as u64 <= max as u64 => Ok(*v as usize),

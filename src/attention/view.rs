@@ -136,19 +136,20 @@ pub fn label_borders(labels: &[i32], rows: usize, cols: usize) -> Vec<[f32; 4]> 
         return lines;
     }
     let at = |r: usize, c: usize| labels[r * cols + c];
-    let mut segments = |n: usize, differs: &dyn Fn(usize) -> bool, line: &dyn Fn(f32, f32) -> [f32; 4]| {
-        let mut start = None;
-        for i in 0..=n {
-            match (i < n && differs(i), start) {
-                (true, None) => start = Some(i),
-                (false, Some(s)) => {
-                    lines.push(line(s as f32, i as f32));
-                    start = None;
+    let mut segments =
+        |n: usize, differs: &dyn Fn(usize) -> bool, line: &dyn Fn(f32, f32) -> [f32; 4]| {
+            let mut start = None;
+            for i in 0..=n {
+                match (i < n && differs(i), start) {
+                    (true, None) => start = Some(i),
+                    (false, Some(s)) => {
+                        lines.push(line(s as f32, i as f32));
+                        start = None;
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
-        }
-    };
+        };
     for r in 1..rows {
         let y = r as f32;
         segments(cols, &|c| at(r - 1, c) != at(r, c), &|a, b| [a, y, b, y]);

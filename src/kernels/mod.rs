@@ -36,7 +36,14 @@ impl Conv2d {
             Some(b) => b,
             None => Tensor::zeros(out, weight.dtype(), weight.device())?,
         };
-        Ok(Self { weight, bias, stride, padding, groups, act })
+        Ok(Self {
+            weight,
+            bias,
+            stride,
+            padding,
+            groups,
+            act,
+        })
     }
 
     /// `[B, in, H, W]` to `[B, out, H', W']`.
@@ -53,7 +60,9 @@ impl Conv2d {
 /// Stride 1, odd k, −∞ padding.
 pub fn max_pool2d_same(x: &Tensor, k: usize) -> Result<Tensor> {
     let p = k / 2;
-    x.pad_with_same(2, p, p)?.pad_with_same(3, p, p)?.max_pool2d_with_stride(k, 1)
+    x.pad_with_same(2, p, p)?
+        .pad_with_same(3, p, p)?
+        .max_pool2d_with_stride(k, 1)
 }
 
 /// Softmax over the last axis.

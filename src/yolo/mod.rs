@@ -1,1 +1,12 @@
-//! TODO
+//! YOLO detectors: the configuration of a network, its blocks, its head and its detections.
+
+mod blocks;
+mod config;
+mod detect;
+mod detections;
+mod network;
+
+pub use config::{Config, Row, Scale};
+pub use detect::{Detect, Level, RawHead};
+pub use detections::{Detection, Head, MAX_DETECTIONS, Thresholds, decode, detections, iou, top_k};
+pub use network::{BlockModule, Layer, Module, Network, Output};

@@ -152,7 +152,11 @@ fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
             n_win * n_win
         ));
     }
-    let vb = if block { b.weights.pp("attn") } else { b.weights.clone() };
+    let vb = if block {
+        b.weights.pp("attn")
+    } else {
+        b.weights.clone()
+    };
     let attention = load(config, &vb).map_err(|e| e.to_string())?;
     let block = if block {
         let ratio = b.count(3, "mlp_ratio", 4, 64)?;
@@ -169,18 +173,32 @@ fn kernel_side(b: &BuildArgs<'_>, i: usize, default: usize) -> std::result::Resu
     }
     let side = b.count(i, "side_dwconv", default, 31)?;
     if side.is_multiple_of(2) {
-        return Err(format!("side_dwconv is {side}; expected an odd count, or 0 for none"));
+        return Err(format!(
+            "side_dwconv is {side}; expected an odd count, or 0 for none"
+        ));
     }
     Ok(side)
 }
 
 fn load(config: Config, vb: &VarBuilder<'_>) -> Result<RoutingAttention> {
-    let Config { channels: c, qk_dim, side_dwconv: s, .. } = config;
+    let Config {
+        channels: c,
+        qk_dim,
+        side_dwconv: s,
+        ..
+    } = config;
     let width = 2 * qk_dim + c;
     let lepe = if s > 0 {
         let weight = vb.get((c, 1, s, s), "lepe.weight")?;
         let bias = vb.get(c, "lepe.bias")?;
-        Some(Conv2d::new(weight, Some(bias), 1, s / 2, c, Activation::None)?)
+        Some(Conv2d::new(
+            weight,
+            Some(bias),
+            1,
+            s / 2,
+            c,
+            Activation::None,
+        )?)
     } else {
         None
     };
@@ -211,7 +229,10 @@ impl Attention for RoutingAttention {
         let smallest = (1..=longest)
             .find(|&n| least(n) <= ATTENTION_BUDGET)
             .unwrap_or(longest);
-        let budget = format!("more than {} M attention weights would be needed", ATTENTION_BUDGET >> 20);
+        let budget = format!(
+            "more than {} M attention weights would be needed",
+            ATTENTION_BUDGET >> 20
+        );
         let n_win = legal
             .add(
                 Knob {
@@ -220,7 +241,11 @@ impl Attention for RoutingAttention {
                     default: KnobValue::Int(self.config.n_win),
                     min: KnobValue::Int(smallest),
                     max: KnobValue::Int(longest),
-                    why_min: if smallest > 1 { budget.clone() } else { "one region is the whole map".into() },
+                    why_min: if smallest > 1 {
+                        budget.clone()
+                    } else {
+                        "one region is the whole map".into()
+                    },
                     why_max: format!("the feature map is {}x{}", map[0], map[1]),
                 },
                 wanted,
@@ -236,7 +261,11 @@ impl Attention for RoutingAttention {
                 min: KnobValue::Int(1),
                 max: KnobValue::Int(most),
                 why_min: "each region reads from at least one".into(),
-                why_max: if most < n_win * n_win { budget } else { format!("n_win {n_win} makes {most} regions") },
+                why_max: if most < n_win * n_win {
+                    budget
+                } else {
+                    format!("n_win {n_win} makes {most} regions")
+                },
             },
             wanted,
         );
@@ -244,7 +273,9 @@ impl Attention for RoutingAttention {
     }
 
     fn forward(&self, x: &Tensor, knobs: &Knobs, watch: &Watch) -> Result<Watched> {
-        let n_win = knobs.get("n_win").map_or(self.config.n_win, |v| v.int().max(1));
+        let n_win = knobs
+            .get("n_win")
+            .map_or(self.config.n_win, |v| v.int().max(1));
         let topk = knobs.get("topk").map_or(self.config.topk, |v| v.int());
         let topk = topk.clamp(1, n_win * n_win);
         match &self.block {
@@ -263,7 +294,10 @@ impl RoutingAttention {
     fn attend(&self, x: &Tensor, n_win: usize, topk: usize, watch: &Watch) -> Result<Watched> {
         let (b, c, h0, w0) = x.dims4()?;
         if c != self.config.channels {
-            candle_core::bail!("BRA was built for {} channels, got {c}", self.config.channels);
+            candle_core::bail!(
+                "BRA was built for {} channels, got {c}",
+                self.config.channels
+            );
         }
         let regions = Regions::new([h0, w0], n_win);
         let padded = pad_to(x, regions.padded[0], regions.padded[1])?;
@@ -295,12 +329,20 @@ impl RoutingAttention {
         topk: usize,
         watch: &Watch,
     ) -> Result<(Tensor, Option<RoutingTrace>)> {
-        let Config { channels: c, qk_dim, .. } = self.config;
+        let Config {
+            channels: c,
+            qk_dim,
+            ..
+        } = self.config;
         let (s2, t) = (regions.count(), regions.tokens());
         let tokens = to_regions(x, regions)?.reshape((s2 * t, c))?;
         let qkv = tokens.matmul(&self.qkv)?.broadcast_add(&self.qkv_bias)?;
         let slice = |start, len| qkv.narrow(1, start, len)?.reshape((s2, t, len));
-        let (q, k, v) = (slice(0, qk_dim)?, slice(qk_dim, qk_dim)?, slice(2 * qk_dim, c)?);
+        let (q, k, v) = (
+            slice(0, qk_dim)?,
+            slice(qk_dim, qk_dim)?,
+            slice(2 * qk_dim, c)?,
+        );
 
         let routing = self.route(&q.mean(1)?, &k.mean(1)?, topk)?;
         let parts = Parts {
@@ -375,21 +417,34 @@ impl RoutingAttention {
             order.sort_by(|&a, &b| row[b as usize].total_cmp(&row[a as usize]).then(a.cmp(&b)));
             order.truncate(topk);
             let top = order.first().map_or(0.0, |&i| row[i as usize]);
-            let exps: Vec<f32> = order.iter().map(|&i| (row[i as usize] - top).exp()).collect();
+            let exps: Vec<f32> = order
+                .iter()
+                .map(|&i| (row[i as usize] - top).exp())
+                .collect();
             let sum: f32 = exps.iter().sum();
             weights.extend(exps.iter().map(|e| e / sum));
             routed.extend(order);
         }
         let shape = [s2, topk];
         match (Indices::new(&shape, routed), Array::new(&shape, weights)) {
-            (Some(routed), Some(weights)) => Ok(Routing { affinity, routed, weights }),
+            (Some(routed), Some(weights)) => Ok(Routing {
+                affinity,
+                routed,
+                weights,
+            }),
             _ => candle_core::bail!("routing table of {s2} regions is incomplete"),
         }
     }
 
     /// Keys or values `[S², heads, T, d]` of the regions that `range` of regions read from:
     /// `[n · heads, k · T, d]`.
-    fn gather(&self, x: &Tensor, routing: &Routing, topk: usize, range: std::ops::Range<usize>) -> Result<Tensor> {
+    fn gather(
+        &self,
+        x: &Tensor,
+        routing: &Routing,
+        topk: usize,
+        range: std::ops::Range<usize>,
+    ) -> Result<Tensor> {
         let (_, heads, t, d) = x.dims4()?;
         let n = range.len();
         let ids = &routing.routed.data()[range.start * topk..range.end * topk];
@@ -422,17 +477,23 @@ impl RoutingAttention {
             let k = self.gather(&parts.k, routing, topk, range.clone())?;
             let v = self.gather(&parts.v, routing, topk, range)?;
             let out = kernels::attention(&q, &k, &v, self.scale())?;
-            outputs.push(
-                out.reshape((n, heads, t, dv))?
-                    .transpose(1, 2)?
-                    .reshape((n, t, heads * dv))?,
-            );
+            outputs.push(out.reshape((n, heads, t, dv))?.transpose(1, 2)?.reshape((
+                n,
+                t,
+                heads * dv,
+            ))?);
         }
         Tensor::cat(&outputs, 0)
     }
 
     /// The attention weights of one region's tokens: `[heads, T, k · T]`.
-    fn weights_of(&self, parts: &Parts, routing: &Routing, topk: usize, region: usize) -> Result<Array> {
+    fn weights_of(
+        &self,
+        parts: &Parts,
+        routing: &Routing,
+        topk: usize,
+        region: usize,
+    ) -> Result<Array> {
         let k = self.gather(&parts.k, routing, topk, region..region + 1)?;
         let logits = (parts.q.get(region)? * self.scale())?.matmul(&k.t()?)?;
         Array::from_tensor(&kernels::softmax_last(&logits)?)

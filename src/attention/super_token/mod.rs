@@ -71,16 +71,27 @@ fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
             [Arg::Int(h), Arg::Int(w)] => [side(*h)?, side(*w)?],
             _ => return Err("stoken_size takes two counts [height, width]".into()),
         },
-        Some(other) => return Err(format!("stoken_size is {}; expected [height, width]", other.show())),
+        Some(other) => {
+            return Err(format!(
+                "stoken_size is {}; expected [height, width]",
+                other.show()
+            ));
+        }
     };
     let default_iterations = b.count(1, "n_iter", 1, MAX_ITERATIONS)?;
     let heads = b.count(2, "num_heads", 8, 1024)?;
     let c = b.channels;
     if !c.is_multiple_of(heads) {
-        return Err(format!("{c} channels cannot be split into num_heads {heads}"));
+        return Err(format!(
+            "{c} channels cannot be split into num_heads {heads}"
+        ));
     }
     let block = b.module == "StokenBlock";
-    let vb = if block { b.weights.pp("attn") } else { b.weights.clone() };
+    let vb = if block {
+        b.weights.pp("attn")
+    } else {
+        b.weights.clone()
+    };
     let layer = load(c, heads, &vb).map_err(|e| e.to_string())?;
     let norm = if block {
         let n = b.weights.pp("norm");
@@ -100,7 +111,9 @@ fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
 fn side(v: i64) -> std::result::Result<usize, String> {
     match usize::try_from(v) {
         Ok(v) if (1..=4096).contains(&v) => Ok(v),
-        _ => Err(format!("stoken_size is {v}; expected a count from 1 to 4096")),
+        _ => Err(format!(
+            "stoken_size is {v}; expected a count from 1 to 4096"
+        )),
     }
 }
 
@@ -205,7 +218,13 @@ impl Attention for SuperTokenAttention {
 
 impl SuperTokenAttention {
     /// STA proper on `[B, C, H0, W0]`.
-    fn attend(&self, x: &Tensor, size: [usize; 2], n_iter: usize, watch: &Watch) -> Result<Watched> {
+    fn attend(
+        &self,
+        x: &Tensor,
+        size: [usize; 2],
+        n_iter: usize,
+        watch: &Watch,
+    ) -> Result<Watched> {
         let (b, c, h0, w0) = x.dims4()?;
         if c != self.channels {
             candle_core::bail!("STA was built for {} channels, got {c}", self.channels);
@@ -323,7 +342,12 @@ impl SuperTokenAttention {
 
 /// Steps 2 to 5 of the mechanism: block means, then `n_iter` affinities, each followed by a
 /// weighted mean.
-fn associate(x: &Tensor, [h, w]: [usize; 2], [hh, ww]: [usize; 2], n_iter: usize) -> Result<Association> {
+fn associate(
+    x: &Tensor,
+    [h, w]: [usize; 2],
+    [hh, ww]: [usize; 2],
+    n_iter: usize,
+) -> Result<Association> {
     let (b, c, _, _) = x.dims4()?;
     let pixels = x
         .reshape(&[b, c, hh, h, ww, w][..])?

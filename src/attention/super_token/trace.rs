@@ -61,7 +61,9 @@ impl SuperTokenTrace {
             let best = (0..9)
                 .max_by(|&a, &b| {
                     // On a tie the first of the nine counts, as argmax does.
-                    data[a * plane + i].total_cmp(&data[b * plane + i]).then(b.cmp(&a))
+                    data[a * plane + i]
+                        .total_cmp(&data[b * plane + i])
+                        .then(b.cmp(&a))
                 })
                 .unwrap_or(4);
             self.neighbour(best, i / width, i % width)

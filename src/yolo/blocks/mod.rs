@@ -1,0 +1,50 @@
+//! The blocks of YOLOv8, YOLOv10, YOLO11 and YOLO26, with parameter names as in checkpoints.
+//!
+//! Each block turns `[B, C, H, W]` into `[B, C', H', W']`. BatchNorm is folded into the
+//! convolutions when they are loaded.
+
+mod cib;
+mod conv;
+mod csp;
+mod pool;
+mod psa;
+
+use std::fmt::Debug;
+
+use candle_core::{Result, Tensor};
+
+pub(super) use cib::{C2fCib, ScDown};
+pub(super) use conv::{ConvSpec, load_conv, load_plain_conv};
+pub(super) use csp::{C2f, Kind};
+pub(super) use pool::{Sppf, Upsample};
+pub(super) use psa::C2Psa;
+
+/// A block with one input.
+pub(super) trait Block: Send + Sync + Debug {
+    fn forward(&self, x: &Tensor) -> Result<Tensor>;
+}
+
+impl Block for crate::kernels::Conv2d {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward(x)
+    }
+}
+
+/// Blocks one after the other.
+#[derive(Debug)]
+pub(super) struct Chain(pub Vec<Box<dyn Block>>);
+
+impl Block for Chain {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let mut x = x.clone();
+        for block in &self.0 {
+            x = block.forward(&x)?;
+        }
+        Ok(x)
+    }
+}
+
+/// Channels times an expansion factor, truncated as Python's `int` does.
+fn expand(channels: usize, factor: f64) -> usize {
+    (channels as f64 * factor) as usize
+}

@@ -1,0 +1,173 @@
+//! The detect head: box and class branches per level, one-to-many and, if the model has it,
+//! one-to-one.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::Head;
+use super::blocks::{Block, Chain, ConvSpec, load_conv, load_plain_conv};
+
+/// What one head put out, before decoding, on the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawHead {
+    /// `[4 · reg_max, A]` row-major; with `reg_max` 1 raw l, t, r, b in grid units.
+    pub boxes: Vec<f32>,
+    /// `[nc, A]` row-major logits.
+    pub scores: Vec<f32>,
+    /// Bins per side.
+    pub reg_max: usize,
+    /// Classes.
+    pub classes: usize,
+    /// Height, width and stride of each level; `A` runs over levels, rows, columns.
+    pub levels: Vec<Level>,
+}
+
+/// One level of the anchor grid.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Level {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Pixels of the network input per cell.
+    pub stride: f32,
+}
+
+impl RawHead {
+    /// Number of anchors `A`.
+    pub fn anchors(&self) -> usize {
+        self.levels.iter().map(|l| l.height * l.width).sum()
+    }
+}
+
+/// Box and class branches of one level.
+#[derive(Debug)]
+struct Branches {
+    boxes: Chain,
+    scores: Chain,
+}
+
+/// The layer.
+#[derive(Debug)]
+pub struct Detect {
+    one_to_many: Vec<Branches>,
+    one_to_one: Option<Vec<Branches>>,
+    reg_max: usize,
+    classes: usize,
+    strides: Vec<f32>,
+}
+
+/// What a detect head is built from.
+pub(super) struct DetectSpec<'a> {
+    /// Channels of each level.
+    pub channels: &'a [usize],
+    /// Stride of each level.
+    pub strides: Vec<f32>,
+    pub classes: usize,
+    pub reg_max: usize,
+    /// Whether there is a one-to-one copy.
+    pub end_to_end: bool,
+    /// YOLOv8's class branch of full convolutions.
+    pub legacy: bool,
+}
+
+impl Detect {
+    pub(super) fn load(vb: &VarBuilder<'_>, spec: DetectSpec<'_>) -> Result<Self> {
+        let first = spec.channels.first().copied().unwrap_or(0);
+        let box_width = 16.max(first / 4).max(4 * spec.reg_max);
+        let class_width = first.max(spec.classes.min(100));
+        let head = |prefix: &str| -> Result<Vec<Branches>> {
+            let level = |(i, &c): (usize, &usize)| {
+                let boxes = vb.pp(format!("{prefix}cv2.{i}"));
+                let scores = vb.pp(format!("{prefix}cv3.{i}"));
+                Ok(Branches {
+                    boxes: plain_branch(&boxes, c, box_width, 4 * spec.reg_max)?,
+                    scores: if spec.legacy {
+                        plain_branch(&scores, c, class_width, spec.classes)?
+                    } else {
+                        depthwise_branch(&scores, c, class_width, spec.classes)?
+                    },
+                })
+            };
+            spec.channels.iter().enumerate().map(level).collect()
+        };
+        // A constant 0..reg_max, part of the state dict but not needed.
+        if vb.contains_tensor("dfl.conv.weight") {
+            vb.get((1, spec.reg_max, 1, 1), "dfl.conv.weight")?;
+        }
+        Ok(Self {
+            one_to_many: head("")?,
+            one_to_one: if spec.end_to_end {
+                Some(head("one2one_")?)
+            } else {
+                None
+            },
+            reg_max: spec.reg_max,
+            classes: spec.classes,
+            strides: spec.strides,
+        })
+    }
+
+    /// The heads this layer has.
+    pub fn heads(&self) -> &'static [Head] {
+        match self.one_to_one {
+            Some(_) => &[Head::OneToOne, Head::OneToMany],
+            None => &[Head::OneToMany],
+        }
+    }
+
+    /// Runs one head on the levels `[1, C, H, W]`. A head that the model lacks falls back to
+    /// one-to-many.
+    ///
+    /// # Errors
+    /// If the levels do not have the shapes the head was built for.
+    pub fn forward(&self, levels: &[Tensor], head: Head) -> Result<RawHead> {
+        let branches = match (head, &self.one_to_one) {
+            (Head::OneToOne, Some(one)) => one,
+            _ => &self.one_to_many,
+        };
+        let mut raw = RawHead {
+            boxes: Vec::new(),
+            scores: Vec::new(),
+            reg_max: self.reg_max,
+            classes: self.classes,
+            levels: Vec::new(),
+        };
+        let mut boxes = Vec::new();
+        let mut scores = Vec::new();
+        for ((x, branch), &stride) in levels.iter().zip(branches).zip(&self.strides) {
+            let (_, _, height, width) = x.dims4()?;
+            boxes.push(branch.boxes.forward(x)?.get(0)?.flatten_from(1)?);
+            scores.push(branch.scores.forward(x)?.get(0)?.flatten_from(1)?);
+            raw.levels.push(Level {
+                height,
+                width,
+                stride,
+            });
+        }
+        raw.boxes = Tensor::cat(&boxes, 1)?.flatten_all()?.to_vec1()?;
+        raw.scores = Tensor::cat(&scores, 1)?.flatten_all()?.to_vec1()?;
+        Ok(raw)
+    }
+}
+
+/// Two 3×3 convolutions and a bare 1×1.
+fn plain_branch(vb: &VarBuilder<'_>, from: usize, width: usize, to: usize) -> Result<Chain> {
+    Ok(Chain(vec![
+        Box::new(load_conv(&vb.pp("0"), ConvSpec::new(from, width, 3))?),
+        Box::new(load_conv(&vb.pp("1"), ConvSpec::new(width, width, 3))?),
+        Box::new(load_plain_conv(&vb.pp("2"), width, to)?),
+    ]))
+}
+
+/// Depthwise 3×3 and 1×1, twice, and a bare 1×1.
+fn depthwise_branch(vb: &VarBuilder<'_>, from: usize, width: usize, to: usize) -> Result<Chain> {
+    let chain: Vec<Box<dyn Block>> = vec![
+        Box::new(load_conv(&vb.pp("0.0"), ConvSpec::depthwise(from, 3))?),
+        Box::new(load_conv(&vb.pp("0.1"), ConvSpec::new(from, width, 1))?),
+        Box::new(load_conv(&vb.pp("1.0"), ConvSpec::depthwise(width, 3))?),
+        Box::new(load_conv(&vb.pp("1.1"), ConvSpec::new(width, width, 1))?),
+        Box::new(load_plain_conv(&vb.pp("2"), width, to)?),
+    ];
+    Ok(Chain(chain))
+}
