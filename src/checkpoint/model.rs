@@ -1,0 +1,227 @@
+//! A model: a folder with `model.yaml`, `weights.safetensors` and, if there is one, `card.json`.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+
+use super::{Card, LoadReport, WeightSource};
+use crate::yolo::{Config, Network};
+use crate::{Error, Result};
+
+/// Files of a model folder.
+const YAML: &str = "model.yaml";
+const WEIGHTS: &str = "weights.safetensors";
+const CARD: &str = "card.json";
+/// Larger weights files are not detectors of this family.
+const MAX_WEIGHTS: u64 = 4 << 30;
+
+/// Input sides that are offered when the card names none.
+const DEFAULT_SIZE: usize = 640;
+
+/// Where a model came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In the program itself.
+    Bundled,
+    /// A folder on disk.
+    Folder(PathBuf),
+}
+
+/// A model ready to run.
+#[derive(Debug)]
+pub struct Model {
+    /// Name from the card, or of the folder.
+    pub name: String,
+    /// Where it came from.
+    pub origin: Origin,
+    /// The network as its YAML describes it.
+    pub config: Config,
+    /// Class names, one per class.
+    pub classes: Vec<String>,
+    /// What the card says.
+    pub card: Card,
+    /// The network with its weights.
+    pub network: Network,
+    /// How the weights fitted.
+    pub report: LoadReport,
+    /// Differs between models: a hash of YAML and weights.
+    pub digest: u64,
+    /// Where the weights lie.
+    pub device: Device,
+}
+
+/// The files of a model as bytes.
+struct Files<'a> {
+    /// Shown in messages.
+    place: String,
+    yaml: &'a str,
+    weights: &'a [u8],
+    card: Option<&'a str>,
+}
+
+impl Model {
+    /// The model that the program carries.
+    ///
+    /// # Errors
+    /// Only if the device fails.
+    pub fn bundled(device: &Device) -> Result<Self> {
+        let files = Files {
+            place: "the bundled model".into(),
+            yaml: include_str!("../../models/yolo26n-attn-v0/model.yaml"),
+            weights: include_bytes!("../../models/yolo26n-attn-v0/weights.safetensors"),
+            card: Some(include_str!("../../models/yolo26n-attn-v0/card.json")),
+        };
+        Self::from_files(&files, Origin::Bundled, device)
+    }
+
+    /// Opens a model folder, or the folder of a file in it.
+    ///
+    /// # Errors
+    /// [`Error::File`] that names the file, what is wrong with it and what was expected; for
+    /// weights, every tensor that does not fit.
+    pub fn open(path: &Path, device: &Device) -> Result<Self> {
+        let folder = match path.is_dir() {
+            true => path.to_owned(),
+            false if path.exists() => path.parent().map(Path::to_owned).unwrap_or_default(),
+            false => return Err(Error::path(path, "there is no such folder", MODEL_FOLDER)),
+        };
+        let yaml = read_text(&folder.join(YAML))?;
+        let weights = read(&folder.join(WEIGHTS))?;
+        let card_path = folder.join(CARD);
+        let card = if card_path.exists() {
+            Some(read_text(&card_path)?)
+        } else {
+            None
+        };
+        let files = Files {
+            place: folder.display().to_string(),
+            yaml: &yaml,
+            weights: &weights,
+            card: card.as_deref(),
+        };
+        Self::from_files(&files, Origin::Folder(folder.clone()), device)
+    }
+
+    fn from_files(files: &Files<'_>, origin: Origin, device: &Device) -> Result<Self> {
+        let at = |name: &str| format!("{}/{name}", files.place);
+        let config = Config::parse(files.yaml)
+            .map_err(|e| Error::file(at(YAML), e, "an Ultralytics-style detector definition"))?;
+        let card = match files.card {
+            Some(text) => {
+                Card::parse(text).map_err(|e| Error::file(at(CARD), e, "a JSON object"))?
+            }
+            None => Card::default(),
+        };
+        let source = WeightSource::parse(files.weights).map_err(|e| {
+            Error::file(
+                at(WEIGHTS),
+                e,
+                "the weights of model.yaml in safetensors format",
+            )
+        })?;
+        let (builder, recorder) = source.into_builder(device);
+        let network = Network::build(&config, &builder)
+            .map_err(|e| Error::file(at(YAML), e, "a detector that can be built"))?;
+        drop(builder);
+        let report = recorder.report();
+        if !report.is_whole() {
+            return Err(Error::file(
+                at(WEIGHTS),
+                &report,
+                "the tensors that model.yaml asks for",
+            ));
+        }
+        let name = card.name.clone().unwrap_or_else(|| match &origin {
+            Origin::Folder(p) => p
+                .file_name()
+                .map_or("model".into(), |n| n.to_string_lossy().into_owned()),
+            Origin::Bundled => "bundled".into(),
+        });
+        Ok(Self {
+            name,
+            classes: class_names(&config, &card),
+            digest: digest(&[files.yaml.as_bytes(), files.weights]),
+            device: device.clone(),
+            origin,
+            config,
+            card,
+            network,
+            report,
+        })
+    }
+
+    /// The input side to start with: the card's best, or 640, as a multiple of the stride.
+    pub fn best_size(&self) -> usize {
+        let stride = self.network.stride().max(1);
+        let size = self.card.best_size.unwrap_or(DEFAULT_SIZE);
+        (size.div_ceil(stride) * stride).max(stride)
+    }
+
+    /// A sentence on tensors in the file that nothing asked for, if there are any.
+    pub fn warning(&self) -> Option<String> {
+        (!self.report.unused.is_empty()).then(|| {
+            let place = match &self.origin {
+                Origin::Folder(p) => p.join(WEIGHTS).display().to_string(),
+                Origin::Bundled => "the bundled model".into(),
+            };
+            format!(
+                "{place}: {}; expected only the tensors that model.yaml asks for",
+                self.report
+            )
+        })
+    }
+}
+
+/// What a model path should be, for messages.
+const MODEL_FOLDER: &str = "a folder with model.yaml and weights.safetensors";
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let meta = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
+    if meta.len() > MAX_WEIGHTS {
+        return Err(Error::path(
+            path,
+            format!("it has {} bytes", meta.len()),
+            "at most 4 GiB",
+        ));
+    }
+    std::fs::read(path).map_err(|e| unreadable(path, &e))
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|_| Error::path(path, "it is not text", "UTF-8 text"))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    let problem = match error.kind() {
+        std::io::ErrorKind::NotFound => "it is missing".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "it may not be read".to_owned(),
+        _ => format!("it cannot be read ({error})"),
+    };
+    Error::path(path, problem, MODEL_FOLDER)
+}
+
+fn class_names(config: &Config, card: &Card) -> Vec<String> {
+    let fits = |names: &&Vec<String>| names.len() == config.classes;
+    let names = config.names.as_ref().or(card.classes.as_ref().filter(fits));
+    names
+        .cloned()
+        .unwrap_or_else(|| (0..config.classes).map(|i| i.to_string()).collect())
+}
+
+/// A 64-bit hash that is the same on every machine; it tells models apart, nothing more.
+fn digest(parts: &[&[u8]]) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for part in parts {
+        let (words, rest) = part.as_chunks::<8>();
+        for word in words {
+            hash = (hash ^ u64::from_le_bytes(*word))
+                .wrapping_mul(PRIME)
+                .rotate_left(23);
+        }
+        for byte in rest {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
+        }
+    }
+    hash
+}
