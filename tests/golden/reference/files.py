@@ -55,7 +55,7 @@ def join_safetensors(header, body):
 
 def write_safetensors(path, tensors, metadata):
     """Write a file; values of `metadata` that are not text are stored as JSON. Returns its size."""
-    text = {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
+    text = {k: v if isinstance(v, str) else json.dumps(v, allow_nan=False) for k, v in metadata.items()}
     data = join_safetensors(*safetensors_parts(tensors, text))
     path.write_bytes(data)
     return len(data)
