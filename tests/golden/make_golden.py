@@ -26,7 +26,7 @@ from reference.network import Network
 
 HERE = Path(__file__).resolve().parent
 MODEL = HERE.parent.parent / "models" / "yolo26n-attn-v0"
-MADE_BY = "tests/golden/make_golden.py: numpy float64, stored as float32; parameters and inputs are exact float32"
+MADE_BY = "the scripts of tests/golden: numpy float64, stored as float32; parameters and inputs exact"
 
 # name -> channels, height, width, settings of the mechanism, qkv bias
 STA = {
@@ -136,7 +136,8 @@ class Report:
     def show(self):
         for path, size in self.sizes.items():
             print(f"{size:9,}  {path}")
-        print(f"{sum(self.sizes.values()):9,}  total\n\n| group | tensor | f32 - f64 | largest value |\n|---|---|---|---|")
+        print(f"{sum(self.sizes.values()):9,}  total\n")
+        print("| group | tensor | f32 - f64 | largest value |\n|---|---|---|---|")
         for (group, name), (difference, top) in self.rounding.items():
             print(f"| {group} | `{name}` | {difference:.1e} | {top:.3g} |")
 
@@ -229,7 +230,8 @@ def write_network(report, path, model, group, knobs_by_prefix, picture, whole, f
     metadata = {
         "made_by": MADE_BY, "model": model.name, "input": "input_u8 / 255, RGB, NCHW",
         "nms": f"confidence > {CONFIDENCE}, IoU {OVERLAP}, by class",
-        "sample": "L<i>.sample = flattened [C, H, W] output of layer i, every n-th value from 0, n in <prefix>.sample_stride",
+        "sample": "L<i>.sample = flattened [C, H, W] output of row i, every n-th value from 0; "
+        "n in <setting>.sample_stride; L<i>.mean = channel means",
     }
     for prefix, knobs in knobs_by_prefix.items():
         outputs, named, margins = run_network(network, picture, weights, knobs, np.float64)
@@ -263,7 +265,8 @@ def write_letterbox(report, path):
             cases.append(geometry)
     text = {
         "made_by": "tests/golden/make_golden.py",
-        "meaning": "sizes are [width, height]; `input` of a case is the size of the network input; boxes x1 y1 x2 y2; rect pads to the next multiple of 32 only",
+        "meaning": "sizes are [width, height]; `input` of a case is the size of the network input; "
+        "boxes are x1 y1 x2 y2; rect pads to the next multiple of 32 only",
         "cases": cases,
     }
     path.write_text(json.dumps(text, indent=1) + "\n")

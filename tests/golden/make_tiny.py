@@ -17,7 +17,7 @@ import numpy as np
 from make_golden import HERE, Report, write_network
 from picture import street
 from reference import shapes
-from reference.files import Weights, read_safetensors, write_safetensors
+from reference.files import Weights, write_safetensors
 from reference.network import Network
 
 SEED = 57  # chosen so that no decision of routing or NMS hangs on rounding
