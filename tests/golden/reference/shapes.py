@@ -1,0 +1,151 @@
+"""The tensors that a complete weights file of a model holds: name -> shape.
+
+Counters (`num_batches_tracked`) are left out: they take no part in inference.
+"""
+
+
+def under(prefix, tensors):
+    return {f"{prefix}.{name}": shape for name, shape in tensors.items()}
+
+
+def affine(name, weight):
+    """A layer with a bias."""
+    return {f"{name}.weight": weight, f"{name}.bias": weight[:1]}
+
+
+def conv(c1, c2, k, depthwise=False):
+    bn = {f"bn.{n}": (c2,) for n in ("weight", "bias", "running_mean", "running_var")}
+    return {"conv.weight": (c2, 1 if depthwise else c1, k, k), **bn}
+
+
+def bottleneck(c, hidden, k=3):
+    return under("cv1", conv(c, hidden, k)) | under("cv2", conv(hidden, c, k))
+
+
+def c3k(c):
+    half = c // 2
+    out = under("cv1", conv(c, half, 1)) | under("cv2", conv(c, half, 1)) | under("cv3", conv(c, c, 1))
+    for i in range(2):
+        out |= under(f"m.{i}", bottleneck(half, half))
+    return out
+
+
+def psa_block(c):
+    heads = max(c // 64, 1)
+    qkv = c + 2 * heads * (c // heads // 2)
+    return {
+        **under("attn.qkv", conv(c, qkv, 1)),
+        **under("attn.proj", conv(c, c, 1)),
+        **under("attn.pe", conv(c, c, 3, depthwise=True)),
+        **under("ffn.0", conv(c, 2 * c, 1)),
+        **under("ffn.1", conv(2 * c, c, 1)),
+    }
+
+
+def split_and_collect(c1, c2, c, n, inner):
+    out = under("cv1", conv(c1, 2 * c, 1)) | under("cv2", conv((2 + n) * c, c2, 1))
+    for i in range(n):
+        out |= under(f"m.{i}", inner)
+    return out
+
+
+def c3k2(row, scale):
+    use_c3k, e, attn = row.args[1:] + [False, 0.5, False][len(row.args) - 1 :]
+    c = int(row.c2 * e)
+    if attn:
+        inner = under("0", bottleneck(c, c // 2)) | under("1", psa_block(c))
+    elif use_c3k or scale in "mlx":
+        inner = c3k(c)
+    else:
+        inner = bottleneck(c, c // 2)
+    return split_and_collect(row.c1[0], row.c2, c, row.repeats, inner)
+
+
+def super_token_attention(c):
+    constants = {"unfold.weights": (9, 1, 3, 3), "fold.weights": (9, 1, 3, 3)}
+    qkv = {"stoken_refine.qkv.weight": (3 * c, c, 1, 1)}
+    return constants | qkv | affine("stoken_refine.proj", (c, c, 1, 1))
+
+
+def bi_level_routing_attention(c, qk, side):
+    return {
+        **affine("qkv.qkv", (2 * qk + c, c)), **affine("wo", (c, c)), **affine("lepe", (c, 1, side, side)),
+    }
+
+
+def norm(name, c):
+    return {f"{name}.weight": (c,), f"{name}.bias": (c,)}
+
+
+def biformer_block(c, args):
+    ratio, side = (args[3:] + [2, 5][len(args) - 3 :])[:2]
+    return {
+        **affine("pos_embed", (c, 1, 3, 3)), **norm("norm1", c), **norm("norm2", c),
+        **under("attn", bi_level_routing_attention(c, c, side)),
+        **affine("mlp.0", (ratio * c, c)), **affine("mlp.3", (c, ratio * c)),
+    }
+
+
+def polarized_self_attention(c):
+    half = c // 2
+    return {
+        **affine("ch_wv", (half, c, 1, 1)), **affine("ch_wq", (1, c, 1, 1)),
+        **affine("ch_wz", (c, half, 1, 1)), **norm("ln", c),
+        **affine("sp_wv", (half, c, 1, 1)), **affine("sp_wq", (half, c, 1, 1)),
+    }
+
+
+def detect(channels, nc, reg_max, end2end):
+    box_width, class_width = max(16, channels[0] // 4, 4 * reg_max), max(channels[0], min(nc, 100))
+    out = {}
+    for prefix in ("", "one2one_") if end2end else ("",):
+        for i, c in enumerate(channels):
+            box = under("0", conv(c, box_width, 3)) | under("1", conv(box_width, box_width, 3))
+            out |= under(f"{prefix}cv2.{i}", box | affine("2", (4 * reg_max, box_width, 1, 1)))
+            label = {
+                **under("0.0", conv(c, c, 3, depthwise=True)), **under("0.1", conv(c, class_width, 1)),
+                **under("1.0", conv(class_width, class_width, 3, depthwise=True)),
+                **under("1.1", conv(class_width, class_width, 1)),
+            }
+            out |= under(f"{prefix}cv3.{i}", label | affine("2", (nc, class_width, 1, 1)))
+    return out | ({"dfl.conv.weight": (1, reg_max, 1, 1)} if reg_max > 1 else {})
+
+
+def of_row(row, network):
+    """Tensors of one row, without the prefix `model.<row>`."""
+    c1, c2, args, settings = row.c1[0], row.c2, row.args, row.settings
+    match row.module:
+        case "Conv":
+            return conv(c1, c2, args[1])
+        case "C3k2":
+            return c3k2(row, network.scale)
+        case "SPPF":
+            return under("cv1", conv(c1, c1 // 2, 1)) | under("cv2", conv(4 * (c1 // 2), c2, 1))
+        case "C2PSA":
+            return split_and_collect(c1, c2, c2 // 2, row.repeats, psa_block(c2 // 2)) | under(
+                "cv2", conv(c2, c2, 1)
+            )
+        case "StokenAttention":
+            return super_token_attention(c1)
+        case "StokenBlock":
+            return norm("norm", c1) | under("attn", super_token_attention(c1))
+        case "BiLevelRoutingAttention":
+            side = args[13] if len(args) > 13 else 3
+            return bi_level_routing_attention(c1, settings["qk_dim"] or c1, side)
+        case "BiFormerBlock":
+            return biformer_block(c1, args)
+        case "PolarizedSelfAttention":
+            return polarized_self_attention(c1)
+        case "Detect":
+            return detect(row.c1, network.nc, network.reg_max, network.end2end)
+        case "nn.Upsample" | "Concat":
+            return {}
+    raise ValueError(f"row {row.index}: no shapes for {row.module}")
+
+
+def of_network(network):
+    """Every tensor of the model. Rows that are repeated as a whole are not supported here."""
+    out = {}
+    for row in network.rows:
+        out |= under(f"model.{row.index}", of_row(row, network))
+    return out
