@@ -1,1 +1,15 @@
-//! TODO
+//! Picture + model + settings to an outcome: reuse of what did not change, and the thread that
+//! does it while the window goes on.
+
+mod device;
+mod outcome;
+mod run;
+mod settings;
+mod store;
+mod worker;
+
+pub use device::{DeviceChoice, OpenDevice};
+pub use outcome::{Detected, LayerTrace, Outcome, Placement, Scene, Timing};
+pub use run::{Engine, Listener, STORE_BYTES, Wish, network_input};
+pub use settings::{MAX_SIZE, Settings};
+pub use worker::{Failure, Progress, Snapshot, Worker};

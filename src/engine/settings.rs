@@ -1,0 +1,82 @@
+//! What a person can set, and what becomes of it on a model.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::attention::{Clamp, KnobValue, Knobs, Legal, Watch};
+use crate::checkpoint::Model;
+use crate::yolo::{Head, Thresholds};
+
+/// Largest input side: 1280² runs in seconds on two cores and a few hundred megabytes.
+pub const MAX_SIZE: usize = 1280;
+
+/// Everything that decides an outcome beside picture, model and device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Side of the square network input; `None` is the model's best.
+    pub size: Option<usize>,
+    /// Which head is read.
+    pub head: Head,
+    /// Thresholds of the last step.
+    pub thresholds: Thresholds,
+    /// Wanted knob values by row. They may be illegal; see [`Settings::legal`].
+    pub knobs: BTreeMap<usize, Knobs>,
+    /// What to keep of each attention row for looking at.
+    #[serde(skip)]
+    pub watch: BTreeMap<usize, Watch>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            size: None,
+            head: Head::default(),
+            thresholds: Thresholds::default(),
+            knobs: BTreeMap::new(),
+            watch: BTreeMap::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Watches every attention row of a model in the same way.
+    pub fn watch_all(&mut self, model: &Model, watch: &Watch) {
+        let rows = model.network.attention().map(|(row, _)| row);
+        self.watch = rows.map(|row| (row, watch.clone())).collect();
+    }
+
+    /// The input side in use: a multiple of the model's stride between it and [`MAX_SIZE`], and
+    /// what had to be moved for that.
+    pub fn size_on(&self, model: &Model) -> (usize, Option<Clamp>) {
+        let stride = model.network.stride().max(1);
+        let asked = self.size.unwrap_or_else(|| model.best_size());
+        let largest = (MAX_SIZE / stride).max(1) * stride;
+        let used = (asked.saturating_add(stride / 2) / stride * stride).clamp(stride, largest);
+        let clamp = (used != asked).then(|| Clamp {
+            knob: "input size".into(),
+            asked: KnobValue::Int(asked),
+            used: KnobValue::Int(used),
+            reason: format!("it must be a multiple of {stride} from {stride} to {largest}"),
+        });
+        (used, clamp)
+    }
+
+    /// The knobs of a row in their legal ranges on this model; `None` if the row has none.
+    pub fn legal(&self, model: &Model, row: usize) -> Option<Legal> {
+        let (size, _) = self.size_on(model);
+        let attention = model.network.attention_at(row)?;
+        let map = model.network.map_size(row, [size, size]);
+        let none = Knobs::new();
+        Some(attention.legal(map, self.knobs.get(&row).unwrap_or(&none)))
+    }
+
+    /// The head in use: the wanted one if the model has it.
+    pub fn head_on(&self, model: &Model) -> Head {
+        let heads = model.network.heads();
+        match heads.contains(&self.head) {
+            true => self.head,
+            false => heads.first().copied().unwrap_or(Head::OneToMany),
+        }
+    }
+}
