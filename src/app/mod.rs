@@ -1,1 +1,4 @@
-//! TODO
+//! The window.
+
+pub mod pane;
+pub mod panes;
