@@ -1,1 +1,3 @@
-fn main() {}
+fn main() -> eframe::Result {
+    attnscope::app::run(attnscope::app::AppOptions::default())
+}
