@@ -134,22 +134,30 @@ fn shots() {
                     .build_ui_state(|ui, window: &mut Window| window.ui(ui), window);
                 harness.run_ok();
                 shot(&mut harness, &format!("{pane}_{size}_{theme}"));
-                if let Some(node) = harness.query_by_role(Role::Canvas) {
-                    let _ = node;
-                }
-                let canvas = harness
-                    .query_all_by_role(Role::Canvas)
-                    .next()
-                    .unwrap()
-                    .rect();
+                let name = CANVASES[pane_index(pane)];
+                let canvas = harness.get_by_label(name).rect();
                 let at = canvas.min + vec2(0.45, 0.55) * canvas.size();
                 harness.hover_at(at);
                 harness.run_ok();
                 harness.drag_at(at);
                 harness.drop_at(at);
                 harness.run_ok();
+                harness.hover_at(at);
+                harness.run_ok();
                 shot(&mut harness, &format!("{pane}_{size}_{theme}_pressed"));
             }
         }
     }
+}
+
+const PANES: [&str; 4] = ["detections", "super_tokens", "routed_regions", "polarized"];
+const CANVASES: [&str; 4] = [
+    "Detections canvas",
+    "Super tokens canvas",
+    "Routed regions canvas",
+    "Spatial weight canvas",
+];
+
+fn pane_index(pane: &str) -> usize {
+    PANES.iter().position(|p| *p == pane).unwrap()
 }

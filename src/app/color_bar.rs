@@ -3,15 +3,15 @@
 use egui::accesskit::Role;
 use egui::epaint::{Mesh, TextShape};
 use egui::{
-    Align2, Color32, Painter, Pos2, Rect, Sense, Shape, Stroke, StrokeKind, TextStyle, Ui,
-    WidgetInfo, pos2, vec2,
+    Align2, Color32, FontId, Painter, Pos2, Rect, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo,
+    pos2, vec2,
 };
 
-use super::canvas::{number, range_text, ticks};
+use super::canvas::{SMALL, number, range_text, ticks};
 use crate::picture::{Colormap, Range};
 
 /// Width that a colour bar needs, in points.
-pub const WIDTH: f32 = 78.0;
+pub const WIDTH: f32 = 82.0;
 const BAR: f32 = 14.0;
 
 /// A vertical colour bar in `rect`, largest value at the top. `marker` is the value under the
@@ -29,7 +29,8 @@ pub fn color_bar(
     let response = ui.interact(rect, id, Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &text));
     let painter = ui.painter_at(rect);
-    let line = ui.text_style_height(&TextStyle::Small);
+    let font = FontId::proportional(SMALL);
+    let line = SMALL + 3.0;
     // The ticks at both ends stick out by half a line.
     let bar = Rect::from_min_max(
         rect.min + vec2(8.0, line / 2.0 + 1.0),
@@ -42,7 +43,6 @@ pub fn color_bar(
     let visuals = ui.visuals();
     let outline = Stroke::new(1.0, visuals.weak_text_color());
     painter.rect_stroke(bar, 0, outline, StrokeKind::Outside);
-    let font = TextStyle::Small.resolve(ui.style());
     let ink = visuals.text_color();
     let right = bar.right() + 4.0;
     let tick = |t: f32, text: &str| {
@@ -99,7 +99,7 @@ fn gradient(painter: &Painter, bar: Rect, colormap: Colormap, flat: bool) {
 }
 
 /// The quantity along the right side, read from bottom to top; left out where it does not fit.
-fn upright(painter: &Painter, rect: Rect, title: &str, font: egui::FontId, ink: Color32) {
+fn upright(painter: &Painter, rect: Rect, title: &str, font: FontId, ink: Color32) {
     let galley = painter.layout_no_wrap(title.to_owned(), font, ink);
     if galley.size().x > rect.height() {
         return;

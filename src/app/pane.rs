@@ -91,7 +91,7 @@ impl Default for Look {
         Self {
             colormap: Colormap::Viridis,
             sampling: Sampling::Nearest,
-            opacity: 0.65,
+            opacity: 0.6,
             border: false,
         }
     }

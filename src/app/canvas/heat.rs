@@ -207,7 +207,7 @@ mod tests {
         let look = Look::default();
         let first = layer.texture(&ctx, &map, &look);
         // The delta of a second upload would show up here.
-        let _ = ctx.tex_manager().write().take_delta();
+        ctx.tex_manager().write().take_delta().clear();
         assert_eq!(layer.texture(&ctx, &map.clone(), &look), first);
         assert!(ctx.tex_manager().write().take_delta().is_empty());
         let other = Look {

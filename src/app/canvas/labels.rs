@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 
-use egui::{Color32, CornerRadius, Galley, Painter, Pos2, Rect, TextStyle, Vec2, vec2};
+use egui::{Color32, CornerRadius, FontId, Galley, Painter, Pos2, Rect, Vec2, vec2};
 
+/// Size of small text, in points: egui's own small style cannot be read from the back of a room.
+pub const SMALL: f32 = 11.5;
 const MARGIN: Vec2 = vec2(4.0, 1.0);
 
 /// Places labels one after the other; earlier ones keep their place.
 pub struct Labels<'a> {
     painter: &'a Painter,
     taken: Vec<Rect>,
-    font: egui::FontId,
+    font: FontId,
 }
 
 impl<'a> Labels<'a> {
-    /// Labels within what the painter shows, in the small text style of `ui`.
-    pub fn new(ui: &egui::Ui, painter: &'a Painter) -> Self {
+    /// Labels within what the painter shows.
+    pub fn new(painter: &'a Painter) -> Self {
         Self {
             painter,
             taken: Vec::new(),
-            font: TextStyle::Small.resolve(ui.style()),
+            font: FontId::proportional(SMALL),
         }
     }
 
@@ -125,17 +127,18 @@ mod tests {
     fn labels_of_equal_boxes_do_not_cover_each_other() {
         let ctx = egui::Context::default();
         let mut placed = Vec::new();
-        let _ = ctx.run_ui(egui::RawInput::default(), |ui| {
+        let mut output = ctx.run_ui(egui::RawInput::default(), |ui| {
             placed.clear();
             let painter = ui
                 .painter()
                 .with_clip_rect(Rect::from_min_size(Pos2::ZERO, vec2(300.0, 200.0)));
-            let mut labels = Labels::new(ui, &painter);
+            let mut labels = Labels::new(&painter);
             let rect = Rect::from_min_size(Pos2::new(50.0, 50.0), vec2(120.0, 90.0));
             for _ in 0..20 {
                 placed.extend(labels.beside(rect, "cat 0.87", Color32::YELLOW));
             }
         });
+        output.textures_delta.clear();
         assert!(placed.len() >= 4, "{placed:?}");
         for (i, a) in placed.iter().enumerate() {
             for b in &placed[i + 1..] {

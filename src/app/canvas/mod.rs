@@ -14,9 +14,9 @@ use egui::{
 };
 
 pub use heat::{HeatLayer, Ranged, shown_range};
-pub use labels::{Labels, ink_on};
+pub use labels::{Labels, SMALL, ink_on};
 pub use numbers::{number, range_text, ticks};
-pub use paint::{LINE, Pen, QUERY, RELATED, cross, frame};
+pub use paint::{FAINT, LINE, Pen, QUERY, RELATED, cross, frame};
 pub use projection::{Projection, Stage};
 
 use crate::app::pane::Camera;

@@ -12,6 +12,8 @@ use crate::engine::Placement;
 pub const CASING: Color32 = Color32::from_rgba_unmultiplied_const(0, 0, 0, 150);
 /// Borders and grids.
 pub const LINE: Color32 = Color32::from_rgba_unmultiplied_const(255, 255, 255, 215);
+/// Borders under a map.
+pub const FAINT: Color32 = Color32::from_rgba_unmultiplied_const(255, 255, 255, 95);
 /// What was asked about.
 pub const QUERY: Color32 = Color32::from_rgb(255, 255, 255);
 /// What belongs to it.
@@ -49,7 +51,8 @@ impl<'a> Pen<'a> {
         let mut mesh = Mesh::default();
         let rects: Vec<Rect> = lines.iter().map(|l| self.rect(*l)).collect();
         // All casings first: a line must not be cut by the casing of one that it meets.
-        for (reach, color) in [(width + 2.0, CASING), (width, color)] {
+        let casing = CASING.gamma_multiply(f32::from(color.a()) / 255.0);
+        for (reach, color) in [(width + 2.0, casing), (width, color)] {
             let half = reach * pixel / 2.0;
             for rect in &rects {
                 let rect = snapped(rect.expand(half), pixel, reach * pixel);

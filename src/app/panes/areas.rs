@@ -96,7 +96,7 @@ pub fn lines(ui: &mut Ui, rect: Rect, selected: &str, remark: &str, pointer: &st
             text(ui, RichText::new(selected).strong());
         }
         if !remark.is_empty() {
-            text(ui, RichText::new(remark).weak());
+            text(ui, RichText::new(remark));
         }
     });
     line(ui, lower, "pointer", |ui| {
@@ -123,10 +123,11 @@ mod tests {
     fn divided(size: [f32; 2], bar: bool, side: Side) -> Areas {
         let ctx = egui::Context::default();
         let mut areas = None;
-        let _ = ctx.run_ui(egui::RawInput::default(), |ui| {
+        let mut output = ctx.run_ui(egui::RawInput::default(), |ui| {
             let rect = Rect::from_min_size(pos2(0.0, 0.0), size.into());
             areas = Some(part(ui, rect, "p", |ui| divide(ui, bar, side)));
         });
+        output.textures_delta.clear();
         areas.unwrap()
     }
 

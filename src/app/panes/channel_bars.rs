@@ -1,10 +1,8 @@
 //! Channels as bars, sorted or in their order.
 
-use std::sync::Arc;
-
 use egui::accesskit::Role;
 use egui::{Color32, Ui, WidgetInfo};
-use egui_plot::{Bar, BarChart, Plot, PlotPoint};
+use egui_plot::{Bar, BarChart, GridMark, Plot, PlotPoint};
 
 use crate::app::canvas::{RELATED, number};
 use crate::attention::view::Bars;
@@ -60,9 +58,14 @@ impl Ordered {
         ))
     }
 
+    /// Where the first bar stands: ranks count from 1, channels from 0.
+    fn first(&self) -> f64 {
+        f64::from(u8::from(self.sorted))
+    }
+
     /// The channel whose bar stands at `x`.
     fn channel_at(&self, x: f64) -> Option<usize> {
-        let place = x.round();
+        let place = (x - self.first()).round();
         (place >= 0.0)
             .then(|| self.order.get(place as usize).copied())
             .flatten()
@@ -71,8 +74,15 @@ impl Ordered {
     /// Draws the bars in all the room there is.
     pub fn show(&self, ui: &mut Ui, selected: Option<usize>) -> Pointed {
         let n = self.order.len();
-        let values: Arc<[f32]> = self.bars.values.clone();
-        let top = values.iter().copied().fold(0.0, f32::max).max(1e-12);
+        let (left, right) = (self.first() - 0.7, self.first() + n as f64 - 0.3);
+        let top = self
+            .bars
+            .values
+            .iter()
+            .copied()
+            .fold(0.0, f32::max)
+            .max(1e-12);
+        let room = (ui.available_width() / 70.0).max(1.0) as usize;
         let x_label = match self.sorted {
             true => "rank",
             false => "channel",
@@ -88,19 +98,23 @@ impl Ordered {
             .show_y(false)
             .show_grid([false, true])
             .set_margin_fraction(egui::vec2(0.0, 0.0))
-            .default_x_bounds(-0.7, n as f64 - 0.3)
+            .default_x_bounds(left, right)
             .default_y_bounds(0.0, f64::from(top) * 1.04)
             .auto_bounds([false, false])
             .x_axis_label(x_label)
             .y_axis_label(self.bars.quantity)
-            .x_axis_formatter(|mark, _| whole(mark.value))
+            .x_grid_spacer(move |_| marks(n, room))
+            .x_axis_formatter(|mark, _| format!("{:.0}", mark.value))
             .y_axis_formatter(|mark, _| number(mark.value as f32, 3))
             .y_axis_min_width(34.0)
             .label_formatter(|_| None);
-        let ink = ui.visuals().text_color();
+        let ink = [
+            ui.visuals().hyperlink_color,
+            ui.visuals().strong_text_color(),
+        ];
         let shown = plot.show(ui, |plot| {
             // The bounds are kept by the plot itself: those of another layer must not stay.
-            plot.set_plot_bounds_x(-0.7..=n as f64 - 0.3);
+            plot.set_plot_bounds_x(left..=right);
             plot.set_plot_bounds_y(0.0..=f64::from(top) * 1.04);
             let at = match plot.response().hovered() {
                 true => plot.pointer_coordinate(),
@@ -124,15 +138,21 @@ impl Ordered {
         }
     }
 
-    fn chart(&self, selected: Option<usize>, hover: Option<usize>, ink: Color32) -> BarChart {
+    fn chart(
+        &self,
+        selected: Option<usize>,
+        hover: Option<usize>,
+        [plain, strong]: [Color32; 2],
+    ) -> BarChart {
+        let first = self.first();
         let bars = self.order.iter().enumerate().map(|(place, &channel)| {
             let value = self.bars.values.get(channel).copied().unwrap_or(0.0);
             let color = match Some(channel) {
                 c if c == selected => RELATED,
-                c if c == hover => ink,
-                _ => ink.gamma_multiply(0.45),
+                c if c == hover => strong,
+                _ => plain.gamma_multiply(0.75),
             };
-            Bar::new(place as f64, f64::from(value))
+            Bar::new(first + place as f64, f64::from(value))
                 .width(0.82)
                 .fill(color)
                 .stroke(egui::Stroke::NONE)
@@ -142,12 +162,20 @@ impl Ordered {
     }
 }
 
-/// Labels only where a bar stands.
-fn whole(value: f64) -> String {
-    match value.fract() == 0.0 && value >= 0.0 {
-        true => format!("{value:.0}"),
-        false => String::new(),
-    }
+/// At most `room` round numbers up to `n`.
+fn marks(n: usize, room: usize) -> Vec<GridMark> {
+    let steps = (0..9).flat_map(|e| [1, 2, 5].map(|m| m * 10usize.pow(e)));
+    let step = steps
+        .into_iter()
+        .find(|s| n / s <= room)
+        .unwrap_or(n.max(1));
+    (0..=n)
+        .step_by(step)
+        .map(|i| GridMark {
+            value: i as f64,
+            step_size: step as f64,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -164,11 +192,20 @@ mod tests {
 
     #[test]
     fn a_bar_belongs_to_its_channel_sorted_or_not() {
-        assert_eq!(ordered(true).channel_at(0.3), Some(1));
-        assert_eq!(ordered(true).channel_at(2.0), Some(0));
+        // Ranks count from 1, channels from 0.
+        assert_eq!(ordered(true).channel_at(1.3), Some(1));
+        assert_eq!(ordered(true).channel_at(3.0), Some(0));
         assert_eq!(ordered(false).channel_at(0.3), Some(0));
-        assert_eq!(ordered(true).channel_at(2.6), None);
-        assert_eq!(ordered(true).channel_at(-0.6), None);
+        assert_eq!(ordered(true).channel_at(3.6), None);
+        assert_eq!(ordered(true).channel_at(0.4), None);
+    }
+
+    #[test]
+    fn axis_marks_are_round_and_few() {
+        let at = |n, room| marks(n, room).iter().map(|m| m.value).collect::<Vec<_>>();
+        assert_eq!(at(64, 4), [0.0, 20.0, 40.0, 60.0]);
+        assert_eq!(at(3, 4), [0.0, 1.0, 2.0, 3.0]);
+        assert!(at(2048, 4).len() <= 5);
     }
 
     #[test]

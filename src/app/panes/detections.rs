@@ -172,7 +172,7 @@ fn paint(
         let rect = shown.at.rect_to_screen(d.rect);
         frame(painter, rect, class_color(d.class), width);
     }
-    let mut labels = Labels::new(ui, painter);
+    let mut labels = Labels::new(painter);
     // What is pointed at and selected gets its label before all others.
     let first = strong.into_iter().chain(selected);
     let order = first.chain(0..list.len());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use egui::{Align2, Color32, ComboBox, Rect, RichText, Ui, UiBuilder, vec2};
 
+use crate::app::canvas::{SMALL, ink_on};
 use crate::app::pane::Context;
 use crate::attention::Mechanism;
 use crate::engine::{LayerTrace, Placement, Scene};
@@ -166,7 +167,7 @@ pub fn notes(ui: &mut Ui, canvas: Rect, notes: &[String], stale: bool) {
                 .corner_radius(3)
                 .inner_margin(vec2(5.0, 1.0))
                 .show(ui, |ui| {
-                    let text = RichText::new(text).small().color(color);
+                    let text = RichText::new(text).size(SMALL).color(color);
                     ui.add(egui::Label::new(text).wrap().selectable(false));
                 });
         });
@@ -186,7 +187,7 @@ pub fn notes(ui: &mut Ui, canvas: Rect, notes: &[String], stale: bool) {
 }
 
 fn ui_is_light(color: Color32) -> bool {
-    super::super::canvas::ink_on(color) == Color32::BLACK
+    ink_on(color) == Color32::BLACK
 }
 
 /// A centred sentence over the canvas.

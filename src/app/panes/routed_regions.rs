@@ -7,7 +7,7 @@ use super::layer::{self, Layer, Staleness};
 use super::memo::{Anchor, Memo, TraceKey};
 use super::parts::{self, beyond, cell_at, place_text};
 use crate::app::canvas::{
-    Canvas, HeatLayer, LINE, Labels, Pen, QUERY, RELATED, Ranged, Shown, number, shown_range,
+    Canvas, HeatLayer, LINE, Labels, Pen, QUERY, RELATED, Ranged, SMALL, Shown, number, shown_range,
 };
 use crate::app::color_bar::color_bar;
 use crate::app::look_controls::look_controls;
@@ -108,7 +108,7 @@ impl RoutedRegions {
         self.follow(cx, &layer, trace);
         self.controls(ui, cx, &layer, trace);
         let look = *parts::look_of(cx, ID, first_look());
-        let areas = areas::divide(ui, true, Side::Column(176.0));
+        let areas = areas::divide(ui, true, Side::Column(196.0));
         let stale = self.stale.shows(ui, layer.of.wish, cx.newest);
         let canvas = Canvas {
             name: "Routed regions canvas",
@@ -215,7 +215,7 @@ impl RoutedRegions {
         }
         pen.greyed(&seen.trace.padding_rects());
         pen.borders(&grid_lines(seen.trace.padded, seen.trace.region), LINE, 1.0);
-        routes(ui, &pen, &painter, seen);
+        routes(&pen, &painter, seen);
         if self.mode == Mode::Attention && map_missing(seen, chosen) {
             let text = format!("asking for the token attention of region {}…", chosen.1);
             layer::over_canvas(ui, areas.canvas, &text);
@@ -334,7 +334,7 @@ fn hand(cx: &mut Context<'_>, layer: &Layer<'_>, trace: &RoutingTrace, shown: &S
 }
 
 /// The shown region, the ones it reads from, and arrows between.
-fn routes(ui: &Ui, pen: &Pen<'_>, painter: &egui::Painter, seen: &Seen<'_>) {
+fn routes(pen: &Pen<'_>, painter: &egui::Painter, seen: &Seen<'_>) {
     let (marks, links) = seen.trace.route_overlay(seen.region);
     for mark in &marks {
         match mark.kind {
@@ -343,7 +343,7 @@ fn routes(ui: &Ui, pen: &Pen<'_>, painter: &egui::Painter, seen: &Seen<'_>) {
         }
     }
     pen.links(&links);
-    let mut labels = Labels::new(ui, painter);
+    let mut labels = Labels::new(painter);
     for (rank, mark) in marks.iter().enumerate() {
         if mark.kind == MarkKind::Related {
             let short = (rank + 1).to_string();
@@ -363,11 +363,11 @@ fn beside(ui: &mut Ui, cx: &mut Context<'_>, seen: &Seen<'_>, readers: f32) {
     ui.label(RichText::new(format!("region {region}")).strong());
     ui.label(format!("read by {readers:.0} regions"));
     let rows = trace.routes(region);
-    let grid = Grid::new("routes").num_columns(4).spacing([10.0, 2.0]);
+    let grid = Grid::new("routes").num_columns(4).spacing([8.0, 2.0]);
     egui::ScrollArea::vertical().show(ui, |ui| {
         grid.show(ui, |ui| {
             for title in ["", "region", "weight", "affinity"] {
-                ui.label(RichText::new(title).small().weak());
+                ui.label(RichText::new(title).size(SMALL).weak());
             }
             ui.end_row();
             for (rank, (routed, weight)) in rows.iter().enumerate() {
@@ -395,7 +395,7 @@ fn beside(ui: &mut Ui, cx: &mut Context<'_>, seen: &Seen<'_>, readers: f32) {
                  their order among each other means nothing.",
                 trace.regions()
             );
-            ui.label(RichText::new(text).small().weak());
+            ui.label(RichText::new(text).size(SMALL).weak());
         }
     });
 }

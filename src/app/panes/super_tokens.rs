@@ -7,7 +7,7 @@ use super::layer::{self, Layer, Staleness};
 use super::memo::{Anchor, Memo, TraceKey};
 use super::parts::{self, beyond, cell_at, place_text};
 use crate::app::canvas::{
-    Canvas, HeatLayer, LINE, Labels, Pen, QUERY, Ranged, Shown, number, shown_range,
+    Canvas, FAINT, HeatLayer, LINE, Labels, Pen, QUERY, Ranged, SMALL, Shown, number, shown_range,
 };
 use crate::app::color_bar::color_bar;
 use crate::app::look_controls::look_controls;
@@ -210,7 +210,7 @@ impl SuperTokens {
         let Seen { layer, trace, .. } = *seen;
         let look = *parts::look_of(cx, ID, Look::default());
         let has_map = self.mode != Mode::Partition;
-        let areas = areas::divide(ui, has_map, Side::Column(176.0));
+        let areas = areas::divide(ui, has_map, Side::Column(196.0));
         let stale = self.stale.shows(ui, layer.of.wish, cx.newest);
         let canvas = Canvas {
             name: "Super tokens canvas",
@@ -273,6 +273,7 @@ impl SuperTokens {
         let painter = shown.clipped();
         let pen = Pen::new(&painter, shown.at, seen.layer.place);
         let mut value = None;
+        let value_shown = self.mode != Mode::Partition;
         let chosen = (self.mode, seen.iteration, seen.token, self.head);
         let key = TraceKey::of(&seen.layer.of.trace);
         let map = self.map.get((key.clone(), chosen), || {
@@ -294,14 +295,16 @@ impl SuperTokens {
         let partition = self
             .partition
             .get((key.clone(), seen.iteration), || partition(seen));
-        pen.borders(&partition.borders, LINE, 1.0);
+        // Under a map the borders step back.
+        let line = if value_shown { FAINT } else { LINE };
+        pen.borders(&partition.borders, line, 1.0);
         if let Some(token) = seen.token {
             let (outline, _) = self.owned.get((key, seen.iteration, token), || {
                 owned(seen, &partition.owners, token)
             });
             pen.borders(outline, QUERY, 3.0);
             let rect = pen.rect(seen.trace.cell(token));
-            let mut labels = Labels::new(ui, &painter);
+            let mut labels = Labels::new(&painter);
             labels.beside(rect, &token.to_string(), Color32::WHITE);
         }
         parts::elsewhere(shown, cx);
@@ -455,7 +458,7 @@ fn beside(ui: &mut Ui, seen: &Seen<'_>, mean_lost: f32, cell: Option<[usize; 2]>
     ui.add_space(2.0);
     nine(ui, &weights);
     ui.add_space(2.0);
-    ui.label(RichText::new("small: the super token").small().weak());
+    ui.label(RichText::new("small: the super token").size(SMALL).weak());
 }
 
 /// Nine weights as they lie around their cell.
@@ -473,7 +476,7 @@ fn nine(ui: &mut Ui, weights: &[(Option<usize>, f32)]) {
                     _ => text,
                 });
                 let name = token.map_or("off grid".into(), |t| t.to_string());
-                ui.label(RichText::new(name).small().weak());
+                ui.label(RichText::new(name).size(SMALL).weak());
             });
             if k % 3 == 2 {
                 ui.end_row();
