@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::activation::exp;
 use super::isa::{Isa, vectorised};
-use super::micro::{LANE, MR, NR, pack_rows, packed_len, tile_product};
+use super::micro::{LANE, MR, NR, Strided, pack_rows, packed_len, tile_product};
 use super::output::{Parts, filled};
 use super::scratch::with_scratch;
 use super::{is_fast, plain};
@@ -172,8 +172,8 @@ impl Run {
                     tile_product(
                         isa,
                         depth,
-                        &k[block * MR * depth..],
-                        (panel, cols),
+                        (&[0.0; MR], &k[block * MR * depth..]),
+                        (panel, Strided(cols)),
                         lanes,
                         (out, cols),
                     );
@@ -182,7 +182,14 @@ impl Run {
                 softmax_columns(&mut logits[..keys * cols], sums);
                 let v = &packed.values[group * value_len..(group + 1) * value_len];
                 for (block, v) in v.chunks_exact(MR * keys).enumerate() {
-                    tile_product(isa, keys, v, (logits, cols), lanes, (tile, cols));
+                    tile_product(
+                        isa,
+                        keys,
+                        (&[0.0; MR], v),
+                        (logits, Strided(cols)),
+                        lanes,
+                        (tile, cols),
+                    );
                     scale_rows(tile, sums);
                     let rows = MR.min(width - block * MR);
                     self.write(

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::activation::{Activation, silu};
 use super::isa::{Isa, vectorised};
-use super::micro::{LANE, MR, NR, pack_rows, packed_len, tile_product};
+use super::micro::{LANE, MR, NR, Strided, Table, Walk, pack_rows, packed_len, tile_product};
 use super::output::{Parts, filled};
 use super::planes::{Geometry, pad_plane};
 use super::scratch::with_scratch;
@@ -20,8 +20,8 @@ use super::scratch::with_scratch;
 pub(super) struct PackedConv {
     /// Per group `[ceil(group_out / MR)][depth][MR]`.
     weights: Vec<f32>,
-    /// Per group the bias of each row, padded to whole blocks.
-    bias: Vec<f32>,
+    /// Per group and block the bias of each row.
+    bias: Vec<[f32; MR]>,
     groups: usize,
     group_in: usize,
     group_out: usize,
@@ -29,26 +29,29 @@ pub(super) struct PackedConv {
     act: Activation,
 }
 
-/// A stretch of a panel row that is consecutive in the source.
-#[derive(Clone, Copy, Default)]
-struct Run {
-    to: usize,
-    from: usize,
-    len: usize,
-}
-
 /// One group of one image, ready to be cut into tiles.
 struct Job<'a> {
     conv: &'a PackedConv,
-    geometry: &'a Geometry,
     /// The channels of the group, `plane` apart.
     source: &'a [f32],
     plane: usize,
     /// Where in `source` the taps of one channel are, relative to the output pixel.
     taps: &'a [usize],
+    /// The same for all channels, one after the other.
+    rows: Table<'a>,
     group: usize,
+    /// Pixels of an output plane.
+    pixels: usize,
     /// Where the group's first output channel goes.
     to: usize,
+}
+
+/// Some consecutive pixels of the output.
+struct Pixels {
+    first: usize,
+    count: usize,
+    /// Where they lie in the source.
+    at: usize,
 }
 
 impl PackedConv {
@@ -65,21 +68,23 @@ impl PackedConv {
         let w = weight.flatten_all()?.to_vec1::<f32>()?;
         let b = bias.to_vec1::<f32>()?;
         let mut weights = vec![0.0; groups * packed_len(group_out, depth)];
-        let mut padded_bias = vec![0.0; groups * packed_len(group_out, 1)];
+        let mut blocks = Vec::new();
         for g in 0..groups {
-            let part = g * packed_len(group_out, depth)..(g + 1) * packed_len(group_out, depth);
+            let part = packed_len(group_out, depth);
             let w = &w[g * group_out * depth..];
-            pack_rows(group_out, depth, &mut weights[part], |row, k| {
-                w[row * depth + k]
-            });
-            let part = g * packed_len(group_out, 1)..(g + 1) * packed_len(group_out, 1);
-            pack_rows(group_out, 1, &mut padded_bias[part], |row, _| {
-                b[g * group_out + row]
-            });
+            pack_rows(
+                group_out,
+                depth,
+                &mut weights[g * part..(g + 1) * part],
+                |row, k| w[row * depth + k],
+            );
+            for rows in b[g * group_out..(g + 1) * group_out].chunks(MR) {
+                blocks.push(std::array::from_fn(|r| rows.get(r).copied().unwrap_or(0.0)));
+            }
         }
         Ok(Self {
             weights,
-            bias: padded_bias,
+            bias: blocks,
             groups,
             group_in,
             group_out,
@@ -104,36 +109,33 @@ impl PackedConv {
 
     fn image(&self, x: &[f32], g: &Geometry, out: Parts<'_>, to: usize) {
         if self.kernel == 1 && g.stride == 1 && g.padding == 0 {
-            return self.tiles(x, g.height * g.width, &[0], g, out, to);
+            return self.tiles(x, g.height * g.width, g, out, to);
         }
-        let taps: Vec<usize> = (0..self.kernel * self.kernel)
-            .map(|t| g.tap(t / self.kernel, t % self.kernel))
-            .collect();
         let padded = self.groups * self.group_in * g.plane();
-        // The last run of the last channel may read up to LANE values too far.
+        // Lanes are read as a whole: the last one may reach beyond the last plane.
         with_scratch(padded + LANE, |planes| {
             planes[padded..].fill(0.0);
             planes[..padded]
                 .par_chunks_exact_mut(g.plane())
                 .zip(x.par_chunks_exact(g.height * g.width))
                 .for_each(|(padded, plane)| pad_plane(g, plane, 0.0, padded));
-            self.tiles(planes, g.plane(), &taps, g, out, to);
+            self.tiles(planes, g.plane(), g, out, to);
         });
     }
 
     /// Runs all tiles of all groups of one image over the threads.
-    fn tiles(
-        &self,
-        source: &[f32],
-        plane: usize,
-        taps: &[usize],
-        g: &Geometry,
-        out: Parts<'_>,
-        to: usize,
-    ) {
+    fn tiles(&self, source: &[f32], plane: usize, g: &Geometry, out: Parts<'_>, to: usize) {
+        let taps: Vec<usize> = (0..self.kernel * self.kernel)
+            .map(|t| g.tap(t / self.kernel, t % self.kernel))
+            .collect();
+        let rows: Vec<usize> = (0..self.group_in)
+            .flat_map(|c| taps.iter().map(move |tap| c * plane + tap))
+            .collect();
+        let rows = Table::new(&rows);
+        let layout = Layout::new(g, plane);
         let pixels = g.out_height * g.out_width;
         let blocks = self.group_out.div_ceil(MR);
-        let tiles = pixels.div_ceil(NR);
+        let tiles = layout.tiles();
         let splits = splits(self.groups * tiles, blocks);
         (0..self.groups * tiles * splits)
             .into_par_iter()
@@ -145,18 +147,16 @@ impl PackedConv {
                 );
                 let job = Job {
                     conv: self,
-                    geometry: g,
                     source: &source[group * self.group_in * plane..],
                     plane,
-                    taps,
+                    taps: &taps,
+                    rows,
                     group,
+                    pixels,
                     to: to + group * self.group_out * pixels,
                 };
-                job.tile(
-                    tile * NR,
-                    split * blocks / splits..(split + 1) * blocks / splits,
-                    out,
-                );
+                let blocks = split * blocks / splits..(split + 1) * blocks / splits;
+                job.tile(&layout, tile, blocks, out);
             });
     }
 }
@@ -170,113 +170,179 @@ fn splits(tiles: usize, blocks: usize) -> usize {
     (8 * threads).div_ceil(tiles).clamp(1, blocks.div_ceil(4))
 }
 
-impl Job<'_> {
-    /// Computes the output channels of `blocks` for the pixels from `first`.
-    fn tile(&self, first: usize, blocks: Range<usize>, out: Parts<'_>) {
-        let pixels = self.geometry.out_height * self.geometry.out_width;
-        let cols = NR.min(pixels - first);
-        let lanes = cols.div_ceil(LANE);
-        if self.taps.len() == 1 && self.plane == pixels && first + lanes * LANE <= pixels {
-            return self.product(first, cols, blocks, (&self.source[first..], pixels), out);
-        }
-        let depth = self.conv.group_in * self.taps.len();
-        with_scratch(depth * NR + LANE, |panel| {
-            self.gather(first, cols, panel);
-            self.product(first, cols, blocks, (panel, NR), out);
-        });
-    }
+/// How the output pixels are cut into tiles.
+enum Layout<'a> {
+    /// Tiles within lines of pixels that are consecutive in the source as well: read in place.
+    Lines {
+        count: usize,
+        width: usize,
+        step: usize,
+    },
+    /// Tiles across rows of the map, gathered into a panel.
+    Across(&'a Geometry),
+}
 
-    fn product(
-        &self,
-        first: usize,
-        cols: usize,
-        blocks: Range<usize>,
-        panel: (&[f32], usize),
-        out: Parts<'_>,
-    ) {
-        let conv = self.conv;
-        let pixels = self.geometry.out_height * self.geometry.out_width;
-        let depth = conv.group_in * self.taps.len();
-        let lanes = cols.div_ceil(LANE);
-        let isa = Isa::best();
-        let weights = &conv.weights[self.group * packed_len(conv.group_out, depth)..];
-        let bias = &conv.bias[self.group * packed_len(conv.group_out, 1)..];
-        let mut tile = [0.0; MR * NR];
-        for block in blocks {
-            let weights = &weights[block * MR * depth..];
-            tile_product(isa, depth, weights, panel, lanes, (&mut tile, NR));
-            finish(&mut tile, &bias[block * MR..], conv.act);
-            let rows = MR.min(conv.group_out - block * MR);
-            for (r, row) in tile.chunks_exact(NR).take(rows).enumerate() {
-                let to = self.to + (block * MR + r) * pixels + first;
-                // SAFETY: no other task has these channels of these pixels.
-                unsafe { out.write(to, &row[..cols]) };
+impl<'a> Layout<'a> {
+    fn new(g: &'a Geometry, plane: usize) -> Self {
+        let pixels = g.out_height * g.out_width;
+        if g.kernel == 1 && plane == pixels {
+            Self::Lines {
+                count: 1,
+                width: pixels,
+                step: 0,
             }
+        } else if g.out_width.is_multiple_of(LANE) {
+            Self::Lines {
+                count: g.out_height,
+                width: g.out_width,
+                step: g.out_row(1),
+            }
+        } else {
+            Self::Across(g)
         }
     }
 
-    /// Gathers the taps of the pixels from `first` into a panel.
-    fn gather(&self, first: usize, cols: usize, panel: &mut [f32]) {
-        let g = self.geometry;
-        let mut runs = [Run::default(); NR];
-        let mut count = 0;
-        let mut col = 0;
-        while col < cols {
-            let (y, x) = ((first + col) / g.out_width, (first + col) % g.out_width);
-            let len = (g.out_width - x).min(cols - col);
-            runs[count] = Run {
-                to: col,
-                from: g.out_row(y) + x,
-                len,
-            };
-            count += 1;
-            col += len;
+    fn tiles(&self) -> usize {
+        match self {
+            Self::Lines { count, width, .. } => count * width.div_ceil(NR),
+            Self::Across(g) => (g.out_height * g.out_width).div_ceil(NR),
         }
-        gather(
-            self.source,
-            self.plane,
-            self.taps,
-            &runs[..count],
-            self.conv.group_in,
-            panel,
-        );
     }
 }
 
-vectorised! {
-    /// Copies the runs of every channel and tap. Whole lanes are copied: what is too much is overwritten by
-    /// the next run, the next row, or lies in the slack of the buffers.
-    fn gather(source: &[f32], plane: usize, taps: &[usize], runs: &[Run], channels: usize, panel: &mut [f32]) {
-        let mut row = 0;
-        for channel in 0..channels {
-            for tap in taps {
-                let base = channel * plane + tap;
-                for run in runs {
-                    let mut done = 0;
-                    while done < run.len {
-                        let (to, from) = (row + run.to + done, base + run.from + done);
-                        match source.get(from..from + LANE) {
-                            Some(lane) => panel[to..to + LANE].copy_from_slice(lane),
-                            None => {
-                                // Only at the very end of an input that is read in place.
-                                let rest = &source[from..];
-                                panel[to..to + rest.len()].copy_from_slice(rest);
-                            }
-                        }
-                        done += LANE;
-                    }
+impl Job<'_> {
+    /// Computes the output channels of `blocks` for one tile.
+    fn tile(&self, layout: &Layout<'_>, tile: usize, blocks: Range<usize>, out: Parts<'_>) {
+        let depth = self.conv.group_in * self.taps.len();
+        match *layout {
+            Layout::Lines { width, step, .. } => {
+                let (line, col) = (tile / width.div_ceil(NR), tile % width.div_ceil(NR) * NR);
+                let count = NR.min(width - col);
+                let p = Pixels {
+                    first: line * width + col,
+                    count,
+                    at: line * step + col,
+                };
+                if self.rows.last(depth) + p.at + count.div_ceil(LANE) * LANE <= self.source.len() {
+                    return self.product(&p, blocks, (&self.source[p.at..], self.rows), out);
                 }
-                row += NR;
+                // Only the last pixels of an input that is read in place.
+                with_scratch(depth * NR, |panel| {
+                    for (row, channel) in panel
+                        .chunks_exact_mut(NR)
+                        .zip(self.source.chunks(self.plane))
+                    {
+                        row[..count].copy_from_slice(&channel[p.at..p.at + count]);
+                        row[count..].fill(0.0);
+                    }
+                    self.product(&p, blocks, (panel, Strided(NR)), out);
+                });
+            }
+            Layout::Across(g) => {
+                let first = tile * NR;
+                let p = Pixels {
+                    first,
+                    count: NR.min(self.pixels - first),
+                    at: 0,
+                };
+                with_scratch(depth * NR + LANE, |panel| {
+                    let mut lanes = [(0, 0); NR];
+                    let used = lanes_across(g, &p, &mut lanes);
+                    gather(
+                        self.source,
+                        self.plane,
+                        self.taps,
+                        &lanes[..used],
+                        self.conv.group_in,
+                        panel,
+                    );
+                    self.product(&p, blocks, (panel, Strided(NR)), out);
+                });
             }
         }
     }
 
-    /// Adds the bias of each row and applies the activation.
-    fn finish(tile: &mut [f32; MR * NR], bias: &[f32], act: Activation) {
-        for (row, bias) in tile.chunks_exact_mut(NR).zip(bias) {
-            match act {
-                Activation::None => row.iter_mut().for_each(|v| *v += bias),
-                Activation::Silu => row.iter_mut().for_each(|v| *v = silu(*v + bias)),
+    fn product<W: Walk>(
+        &self,
+        p: &Pixels,
+        blocks: Range<usize>,
+        panel: (&[f32], W),
+        out: Parts<'_>,
+    ) {
+        let conv = self.conv;
+        let depth = conv.group_in * self.taps.len();
+        let lanes = p.count.div_ceil(LANE);
+        let isa = Isa::best();
+        let weights = &conv.weights[self.group * packed_len(conv.group_out, depth)..];
+        let bias = &conv.bias[self.group * conv.group_out.div_ceil(MR)..];
+        let mut tile = Buffer([0.0; MR * NR]);
+        for block in blocks {
+            let left = (&bias[block], &weights[block * MR * depth..]);
+            tile_product(isa, depth, left, panel, lanes, (&mut tile.0, NR));
+            let rows = MR.min(conv.group_out - block * MR);
+            let to = self.to + block * MR * self.pixels + p.first;
+            finish(
+                &mut tile.0[..rows * NR],
+                p.count,
+                conv.act,
+                out,
+                to,
+                self.pixels,
+            );
+        }
+    }
+}
+
+/// A tile on a cache line.
+#[repr(align(64))]
+struct Buffer([f32; MR * NR]);
+
+/// The copies of whole lanes that bring the pixels of a tile from a padded plane into a row of a panel, as
+/// (to, from). What a copy brings too much the next one overwrites.
+fn lanes_across(g: &Geometry, p: &Pixels, lanes: &mut [(usize, usize); NR]) -> usize {
+    let mut used = 0;
+    let mut col = 0;
+    while col < p.count {
+        let (y, x) = ((p.first + col) / g.out_width, (p.first + col) % g.out_width);
+        lanes[used] = (col, g.out_row(y) + x);
+        used += 1;
+        col += (g.out_width - x).min(LANE);
+    }
+    used
+}
+
+vectorised! {
+    /// Fills a panel: one row per channel and tap, copied lane by lane. The last lane of a row may write into the
+    /// next row, before that is filled, or into the slack of one lane at the end.
+    fn gather(
+        source: &[f32],
+        plane: usize,
+        taps: &[usize],
+        lanes: &[(usize, usize)],
+        channels: usize,
+        panel: &mut [f32],
+    ) {
+        for (i, row) in (0..channels).flat_map(|c| taps.iter().map(move |tap| c * plane + tap)).enumerate() {
+            let panel = &mut panel[i * NR..(i + 1) * NR + LANE];
+            let source = &source[row..];
+            for &(to, from) in lanes {
+                panel[to..to + LANE].copy_from_slice(&source[from..from + LANE]);
+            }
+        }
+    }
+
+    /// Applies the activation to the rows of a tile and writes the first `count` of each to the output, `step` apart.
+    fn finish(tile: &mut [f32], count: usize, act: Activation, out: Parts<'_>, to: usize, step: usize) {
+        for (r, row) in tile.chunks_exact_mut(NR).enumerate() {
+            if act == Activation::Silu {
+                row.iter_mut().for_each(|v| *v = silu(*v));
+            }
+            // SAFETY: no other task has these channels of these pixels. A length known to the compiler spares a call.
+            unsafe {
+                match count {
+                    NR => out.write(to + r * step, &row[..NR]),
+                    _ => out.write(to + r * step, &row[..count]),
+                }
             }
         }
     }

@@ -13,15 +13,62 @@ pub(super) const LANE: usize = 16;
 /// Most columns of a tile.
 pub(super) const NR: usize = 3 * LANE;
 
-/// `c[r][j] = Σ_k a[k·MR + r] · b[k·ldb + j]` for `r < MR`, `j < lanes·LANE`, where row `r` of the
-/// result starts at `c[r·ldc]` and `k < depth`.
+/// Where the rows of the right operand start.
+pub(super) trait Walk: Copy {
+    /// Start of row `k`.
+    fn row(self, k: usize) -> usize;
+    /// The largest start of the first `depth` rows.
+    fn last(self, depth: usize) -> usize;
+}
+
+/// Rows at equal distances.
+#[derive(Clone, Copy)]
+pub(super) struct Strided(pub(super) usize);
+
+impl Walk for Strided {
+    #[inline(always)]
+    fn row(self, k: usize) -> usize {
+        k * self.0
+    }
+    fn last(self, depth: usize) -> usize {
+        depth.saturating_sub(1) * self.0
+    }
+}
+
+/// Rows wherever a table says: the taps of a convolution.
+#[derive(Clone, Copy)]
+pub(super) struct Table<'a> {
+    rows: &'a [usize],
+    largest: usize,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(rows: &'a [usize]) -> Self {
+        let largest = rows.iter().max().map_or(0, |&row| row);
+        Self { rows, largest }
+    }
+}
+
+impl Walk for Table<'_> {
+    #[inline(always)]
+    fn row(self, k: usize) -> usize {
+        self.rows[k]
+    }
+    fn last(self, depth: usize) -> usize {
+        assert!(depth <= self.rows.len(), "table too short");
+        self.largest
+    }
+}
+
+/// `c[r][j] = start[r] + Σ_k a[k·MR + r] · b[walk.row(k) + j]` for `r < MR`, `j < lanes·LANE`, `k < depth`, where
+/// row `r` of the result begins at `c[r·ldc]`.
 ///
 /// Panics when a slice is too short for its part or `lanes` is not 1, 2 or 3: a defect of the caller.
-pub(super) fn tile_product(
+pub(super) fn tile_product<W: Walk>(
     isa: Isa,
     depth: usize,
-    a: &[f32],
-    (b, ldb): (&[f32], usize),
+    (start, a): (&[f32; MR], &[f32]),
+    (b, walk): (&[f32], W),
     lanes: usize,
     (c, ldc): (&mut [f32], usize),
 ) {
@@ -32,7 +79,7 @@ pub(super) fn tile_product(
     );
     assert!(a.len() >= depth * MR, "left operand too short");
     assert!(
-        depth == 0 || b.len() >= (depth - 1) * ldb + width,
+        depth == 0 || b.len() >= walk.last(depth) + width,
         "right operand too short"
     );
     assert!(
@@ -41,9 +88,10 @@ pub(super) fn tile_product(
     );
     let t = Tile {
         depth,
+        start,
         a: a.as_ptr(),
         b: b.as_ptr(),
-        ldb,
+        walk,
         c: c.as_mut_ptr(),
         ldc,
     };
@@ -59,13 +107,14 @@ pub(super) fn tile_product(
     }
 }
 
-/// The operands of one tile. Whoever reads through it relies on: `a` holds `depth·MR` values; each of
-/// `depth` rows of `b`, `ldb` apart, and each of `MR` rows of `c`, `ldc` apart, holds the columns asked for.
-struct Tile {
+/// The operands of one tile. Whoever reads through it relies on: `a` holds `depth·MR` values; each of the `depth`
+/// rows of `b` that `walk` names, and each of `MR` rows of `c`, `ldc` apart, holds the columns asked for.
+struct Tile<'a, W> {
     depth: usize,
+    start: &'a [f32; MR],
     a: *const f32,
     b: *const f32,
-    ldb: usize,
+    walk: W,
     c: *mut f32,
     ldc: usize,
 }
@@ -80,7 +129,7 @@ trait Lanes: Copy {
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
 }
 
-impl Tile {
+impl<W: Walk> Tile<'_, W> {
     /// The part of the tile of `R` rows from `row` and `V` registers from column `col`.
     ///
     /// # Safety
@@ -90,9 +139,12 @@ impl Tile {
         // SAFETY: rows below `MR` and columns below the width that `tile_product` checked.
         unsafe {
             let mut acc = [[L::splat(0.0); V]; R];
+            for (sums, start) in acc.iter_mut().zip(&self.start[row..row + R]) {
+                *sums = [L::splat(*start); V];
+            }
             let mut a = self.a.add(row);
-            let mut b = self.b.add(col);
-            for _ in 0..self.depth {
+            for k in 0..self.depth {
+                let b = self.b.add(self.walk.row(k) + col);
                 let mut right = [L::splat(0.0); V];
                 for (v, r) in right.iter_mut().enumerate() {
                     *r = L::load(b.add(v * L::N));
@@ -104,7 +156,6 @@ impl Tile {
                     }
                 }
                 a = a.wrapping_add(MR);
-                b = b.wrapping_add(self.ldb);
             }
             for (r, sums) in acc.iter().enumerate() {
                 for (v, sum) in sums.iter().enumerate() {
@@ -117,7 +168,7 @@ impl Tile {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{LANE, Lanes, MR, Tile};
+    use super::{LANE, Lanes, MR, Tile, Walk};
     use std::arch::x86_64::*;
 
     impl Lanes for __m512 {
@@ -162,7 +213,7 @@ mod x86 {
 
     /// 8 rows × 3 registers: 24 of the 32 registers hold sums.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn avx512(t: &Tile, lanes: usize) {
+    pub(super) unsafe fn avx512<W: Walk>(t: &Tile<'_, W>, lanes: usize) {
         // SAFETY: promised by the caller.
         unsafe {
             match lanes {
@@ -175,7 +226,7 @@ mod x86 {
 
     /// 4 rows × 3 registers: 12 of the 16 registers hold sums.
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn avx2(t: &Tile, lanes: usize) {
+    pub(super) unsafe fn avx2<W: Walk>(t: &Tile<'_, W>, lanes: usize) {
         // SAFETY: promised by the caller.
         unsafe {
             for row in [0, 4] {
@@ -236,7 +287,7 @@ const PORTABLE_ROWS: usize = if cfg!(target_arch = "aarch64") {
 
 /// # Safety
 /// See [`Tile`].
-unsafe fn portable(t: &Tile, lanes: usize) {
+unsafe fn portable<W: Walk>(t: &Tile<'_, W>, lanes: usize) {
     for row in (0..MR).step_by(PORTABLE_ROWS) {
         for col in (0..lanes * LANE).step_by(2 * Four::N) {
             // SAFETY: promised by the caller.
@@ -283,16 +334,38 @@ mod tests {
         let b: Vec<f32> = (0..depth * ldb)
             .map(|i| (i * 5 % 13) as f32 - 6.0)
             .collect();
+        let start: [f32; MR] = std::array::from_fn(|r| r as f32);
+        let table: Vec<usize> = (0..depth).map(|k| k * ldb).collect();
         for &isa in Isa::available() {
             for lanes in 1..=3 {
                 let mut c = vec![f32::NAN; MR * ldc];
-                tile_product(isa, depth, &a, (&b, ldb), lanes, (&mut c, ldc));
+                if lanes == 2 {
+                    tile_product(
+                        isa,
+                        depth,
+                        (&start, &a),
+                        (&b, Table::new(&table)),
+                        lanes,
+                        (&mut c, ldc),
+                    );
+                } else {
+                    tile_product(
+                        isa,
+                        depth,
+                        (&start, &a),
+                        (&b, Strided(ldb)),
+                        lanes,
+                        (&mut c, ldc),
+                    );
+                }
                 for r in 0..MR {
                     for j in 0..ldc {
                         let got = c[r * ldc + j];
                         if j < lanes * LANE {
-                            let want: f32 =
-                                (0..depth).map(|k| a[k * MR + r] * b[k * ldb + j]).sum();
+                            let want: f32 = start[r]
+                                + (0..depth)
+                                    .map(|k| a[k * MR + r] * b[k * ldb + j])
+                                    .sum::<f32>();
                             assert_eq!(got, want, "{isa:?} lanes {lanes} row {r} column {j}");
                         } else {
                             assert!(got.is_nan(), "{isa:?} wrote beyond its {lanes} lanes");

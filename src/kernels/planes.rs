@@ -90,11 +90,10 @@ vectorised! {
                 match g.stride {
                     1 => inside.copy_from_slice(&source[..present]),
                     2 => {
-                        let pairs = source.chunks_exact(2);
-                        // An odd rest of the row is the last column of this phase.
-                        let odd = pairs.remainder().first();
-                        let evens = pairs.map(|pair| pair[0]).chain(odd.copied());
-                        inside.iter_mut().zip(evens).for_each(|(to, from)| *to = from);
+                        let (pairs, odd) = source.as_chunks::<2>();
+                        let (whole, last) = inside.split_at_mut(present.min(pairs.len()));
+                        whole.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
+                        last.iter_mut().zip(odd).for_each(|(to, from)| *to = *from);
                     }
                     s => {
                         let from = source.iter().step_by(s);
