@@ -46,6 +46,19 @@ impl Isa {
     }
 }
 
+/// Asks for the cache line of an address that will be needed soon. Any address will do.
+#[inline(always)]
+pub(super) fn prefetch(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint without effect on memory; part of the x86-64 baseline.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// Defines functions of plain Rust that are compiled once per instruction set, for loops that the
 /// compiler vectorises by itself, and that pick the best version when called.
 macro_rules! vectorised {
