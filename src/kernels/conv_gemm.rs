@@ -256,7 +256,7 @@ vectorised! {
     ) {
         for (r, row) in tile.chunks_exact_mut(NR).enumerate() {
             if act == Activation::Silu {
-                row.iter_mut().for_each(|v| *v = silu(*v));
+                row.iter_mut().for_each(|v| *v = silu::<FUSED>(*v));
             }
             // SAFETY: no other task has these channels of these pixels. A length that the compiler
             // knows spares a call.

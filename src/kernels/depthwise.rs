@@ -95,7 +95,7 @@ vectorised! {
             _ => passes::<7>(g, weights, rows, sums),
         }
         if act == Activation::Silu {
-            sums.iter_mut().for_each(|v| *v = silu(*v));
+            sums.iter_mut().for_each(|v| *v = silu::<FUSED>(*v));
         }
     }
 }
