@@ -97,7 +97,10 @@ mod tests {
             let want = f64::from(x) / (1.0 + (-f64::from(x)).exp());
             for got in [silu::<true>(x), silu::<false>(x)] {
                 let error = (f64::from(got) - want).abs();
-                assert!(error <= 4e-7 * want.abs(), "silu({x}): {got} instead of {want}");
+                assert!(
+                    error <= 4e-7 * want.abs(),
+                    "silu({x}): {got} instead of {want}"
+                );
             }
         }
         assert_eq!(silu::<true>(0.0), 0.0);
