@@ -31,10 +31,12 @@ pub struct Table {
 }
 
 impl Table {
-    /// One tensor against its reference.
+    /// One tensor against its reference: at most `limit` apart, and where all values are small at
+    /// most a ten-thousandth of the largest (but no less than 1e-5).
     pub fn check(&mut self, kind: &str, what: &str, ours: &[f32], theirs: &[f64], limit: f64) {
         let apart = difference(ours, theirs);
         let size = theirs.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        let limit = limit.min((1e-4 * size).max(1e-5));
         assert!(
             apart <= limit,
             "{what}: {apart:.1e} apart, allowed {limit:.1e}, largest value {size:.2}"
