@@ -106,7 +106,8 @@ impl SimpleBackend for WeightSource<'_> {
         device: &Device,
     ) -> Result<Tensor> {
         let mut notes = lock(&self.notes);
-        if notes.asked.insert(name.to_owned()) {
+        // Running statistics are no parameters, though they are kept as tensors.
+        if notes.asked.insert(name.to_owned()) && !name.contains(".running_") {
             notes.report.parameters = notes.report.parameters.saturating_add(shape.elem_count());
         }
         if notes.report.parameters > MAX_PARAMETERS {
