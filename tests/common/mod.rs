@@ -5,6 +5,7 @@
 
 pub mod compare;
 pub mod golden;
+pub mod meter;
 pub mod rows;
 
 use std::path::PathBuf;
