@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 
 use super::{Card, LoadReport, WeightSource};
-use crate::yolo::{Config, Network};
+use crate::yolo::{Config, Head, Network};
 use crate::{Error, Result};
 
 /// Files of a model folder.
@@ -150,6 +150,13 @@ impl Model {
         let stride = self.network.stride().max(1);
         let size = self.card.best_size.unwrap_or(DEFAULT_SIZE);
         (size.div_ceil(stride) * stride).max(stride)
+    }
+
+    /// The head to start with: the card's best, or one-to-one where the model has it.
+    pub fn best_head(&self) -> Head {
+        let heads = self.network.heads();
+        let best = self.card.best_head.filter(|h| heads.contains(h));
+        best.or(heads.first().copied()).unwrap_or(Head::OneToMany)
     }
 
     /// A sentence on tensors in the file that nothing asked for, if there are any.

@@ -251,7 +251,7 @@ vectorised! {
             let mut sum = [0.0f32; LANE];
             for row in logits.chunks_exact_mut(cols) {
                 for ((v, m), s) in row[at..at + LANE].iter_mut().zip(&max).zip(&mut sum) {
-                    *v = exp(*v - m);
+                    *v = exp::<FUSED>(*v - m);
                     *s += *v;
                 }
             }

@@ -24,6 +24,7 @@ mod scratch;
 mod softmax;
 #[cfg(test)]
 mod tests;
+mod unfold;
 mod upsample;
 
 pub use activation::Activation;
