@@ -1,1 +1,7 @@
-fn main() {}
+//! The program: parses the command line and opens a door.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    attnscope::cli::main()
+}
