@@ -1,3 +1,7 @@
-fn main() -> eframe::Result {
-    attnscope::app::run(attnscope::app::AppOptions::default())
+//! The program: parses the command line and opens a door.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    attnscope::cli::main()
 }

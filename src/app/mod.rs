@@ -3,11 +3,14 @@
 //! It computes no attention and never waits: [`session`] talks with the engine's thread, [`open`]
 //! opens files on threads of its own, and every frame draws the newest snapshot.
 
+pub mod canvas;
+pub mod color_bar;
 mod command;
 mod drop;
 mod keep;
 mod knobs_panel;
 mod layout;
+pub mod look_controls;
 mod menu_bar;
 mod open;
 pub mod pane;
@@ -39,15 +42,13 @@ pub struct AppOptions {
     pub model: Option<PathBuf>,
     /// Where the network runs.
     pub device: DeviceChoice,
-    /// File that keeps layout and settings; `None` is the usual place of the system.
-    pub state_file: Option<PathBuf>,
 }
 
 /// Opens the window and returns when it is closed.
 ///
 /// # Errors
-/// If the system gives no window.
-pub fn run(options: AppOptions) -> eframe::Result {
+/// [`crate::Error::Setting`] if the system gives no window.
+pub fn run(options: AppOptions) -> crate::Result<()> {
     let viewport = egui::ViewportBuilder::default()
         .with_app_id("attnscope")
         .with_title("attnscope")
@@ -56,7 +57,6 @@ pub fn run(options: AppOptions) -> eframe::Result {
         .with_icon(theme::icon());
     let native = eframe::NativeOptions {
         viewport,
-        persistence_path: options.state_file.clone(),
         ..Default::default()
     };
     eframe::run_native(
@@ -64,4 +64,8 @@ pub fn run(options: AppOptions) -> eframe::Result {
         native,
         Box::new(|cc| Ok(Box::new(App::new(options, cc.storage, &cc.egui_ctx)?))),
     )
+    .map_err(|error| {
+        let hint = "attnscope analyze works without one";
+        crate::Error::Setting(format!("no window could be opened ({error}); {hint}"))
+    })
 }

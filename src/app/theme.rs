@@ -65,6 +65,8 @@ pub fn apply(ctx: &egui::Context) {
             // Numbers beside sliders must not jump while they are dragged.
             style.spacing.interact_size = vec2(38.0, 22.0);
             style.interaction.selectable_labels = false;
+            let small = egui::FontId::proportional(11.0);
+            style.text_styles.insert(egui::TextStyle::Small, small);
             paint(&mut style.visuals, palette);
         });
     }

@@ -1,1 +1,35 @@
-//! TODO
+//! The command line: the same engine without a window.
+
+mod analyze;
+mod args;
+mod layers;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::{Cli, Command, Setting};
+
+/// Reads the command line and opens the door it names.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ATTNSCOPE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match cli.command {
+        Some(Command::Analyze(args)) => analyze::run(&args),
+        Some(Command::Layers(args)) => layers::run(&args),
+        None => crate::app::run(cli.window.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("attnscope: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

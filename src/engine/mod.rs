@@ -2,6 +2,7 @@
 //! does it while the window goes on.
 
 mod device;
+mod figures;
 mod outcome;
 mod run;
 mod settings;
@@ -9,6 +10,7 @@ mod store;
 mod worker;
 
 pub use device::{DeviceChoice, OpenDevice};
+pub use figures::{class_name, detections_figure, view_figure};
 pub use outcome::{Detected, LayerTrace, Outcome, Placement, Scene, Timing};
 pub use run::{Engine, Listener, STORE_BYTES, Wish, network_input};
 pub use settings::{MAX_SIZE, Settings};

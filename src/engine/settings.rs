@@ -12,7 +12,7 @@ use crate::yolo::{Head, Thresholds};
 pub const MAX_SIZE: usize = 1280;
 
 /// Everything that decides an outcome beside picture, model and device.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Side of the square network input; `None` is the model's best.
     pub size: Option<usize>,
@@ -25,18 +25,6 @@ pub struct Settings {
     /// What to keep of each attention row for looking at.
     #[serde(skip)]
     pub watch: BTreeMap<usize, Watch>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            size: None,
-            head: Head::default(),
-            thresholds: Thresholds::default(),
-            knobs: BTreeMap::new(),
-            watch: BTreeMap::new(),
-        }
-    }
 }
 
 impl Settings {

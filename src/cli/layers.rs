@@ -1,0 +1,176 @@
+//! `attnscope layers`: the rows of a model, its attention layers and their knobs.
+
+use std::io::Write;
+
+use candle_core::Device;
+use serde::Serialize;
+
+use super::analyze::open_model;
+use super::args::LayersArgs;
+use crate::attention::{Knob, KnobValue};
+use crate::checkpoint::Model;
+use crate::engine::Settings;
+use crate::{Error, Result};
+
+#[derive(Serialize)]
+struct Listing {
+    model: String,
+    parameters: usize,
+    classes: Vec<String>,
+    heads: Vec<&'static str>,
+    /// Side of the network input that the ranges are stated for.
+    imgsz: usize,
+    best_imgsz: usize,
+    layers: Vec<LayerInfo>,
+}
+
+#[derive(Serialize)]
+struct LayerInfo {
+    row: usize,
+    /// Rows that feed it; −1 is the picture.
+    from: Vec<i64>,
+    module: String,
+    channels: usize,
+    stride: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attention: Option<AttentionInfo>,
+}
+
+#[derive(Serialize)]
+struct AttentionInfo {
+    mechanism: &'static str,
+    title: &'static str,
+    /// Height and width of the feature map.
+    map: [usize; 2],
+    knobs: Vec<KnobInfo>,
+}
+
+#[derive(Serialize)]
+struct KnobInfo {
+    #[serde(flatten)]
+    knob: Knob,
+    /// Range the weights were trained with, if the card states it.
+    trained: Option<[KnobValue; 2]>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What is wrong with the model.
+pub(super) fn run(args: &LayersArgs) -> Result<()> {
+    let model = open_model(args.model.as_deref(), &Device::Cpu)?;
+    let listing = listing(&model, args.imgsz);
+    let mut out = std::io::stdout().lock();
+    let written = if args.json {
+        serde_json::to_writer_pretty(&mut out, &listing)
+            .map_err(std::io::Error::from)
+            .and_then(|()| writeln!(out))
+    } else {
+        print(&mut out, &listing)
+    };
+    match written {
+        // A reader that has seen enough, such as `head`, is no error.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(e) => Err(Error::Setting(format!("the list cannot be printed ({e})"))),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn listing(model: &Model, size: Option<usize>) -> Listing {
+    let settings = Settings {
+        size,
+        ..Settings::default()
+    };
+    let (imgsz, _) = settings.size_on(model);
+    let network = &model.network;
+    let layers = network.layers().iter().enumerate().map(|(row, layer)| {
+        let attention = network.attention_at(row).map(|a| AttentionInfo {
+            mechanism: a.mechanism().id,
+            title: a.mechanism().title,
+            map: network.map_size(row, [imgsz, imgsz]),
+            knobs: settings
+                .legal(model, row)
+                .unwrap_or_default()
+                .knobs
+                .into_iter()
+                .map(|knob| KnobInfo {
+                    trained: model.card.trained.get(knob.name).copied(),
+                    knob,
+                })
+                .collect(),
+        });
+        LayerInfo {
+            row,
+            from: layer
+                .from
+                .iter()
+                .map(|f| f.map_or(-1, |i| i as i64))
+                .collect(),
+            module: layer.name.clone(),
+            channels: layer.channels,
+            stride: layer.stride,
+            attention,
+        }
+    });
+    Listing {
+        model: model.name.clone(),
+        parameters: model.report.parameters,
+        classes: model.classes.clone(),
+        heads: network.heads().iter().map(|h| h.name()).collect(),
+        imgsz,
+        best_imgsz: model.best_size(),
+        layers: layers.collect(),
+    }
+}
+
+fn print(out: &mut impl Write, l: &Listing) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{}: {} layers, {} parameters, {} classes, heads {}",
+        l.model,
+        l.layers.len(),
+        l.parameters,
+        l.classes.len(),
+        l.heads.join(" and ")
+    )?;
+    writeln!(
+        out,
+        "ranges at input size {} (best {})\n",
+        l.imgsz, l.best_imgsz
+    )?;
+    writeln!(
+        out,
+        "{:>3}  {:<12} {:<24} {:>8} {:>6}",
+        "row", "from", "module", "channels", "stride"
+    )?;
+    for layer in &l.layers {
+        let from: Vec<String> = layer.from.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "{:>3}  {:<12} {:<24} {:>8} {:>6}",
+            layer.row,
+            from.join(","),
+            layer.module,
+            layer.channels,
+            layer.stride
+        )?;
+        let Some(a) = &layer.attention else {
+            continue;
+        };
+        writeln!(out, "     {} on a {}x{} map", a.title, a.map[0], a.map[1])?;
+        if a.knobs.is_empty() {
+            writeln!(out, "       no knobs")?;
+        }
+        for k in &a.knobs {
+            let trained = k.trained.map_or(String::new(), |[low, high]| {
+                format!(", trained {low} to {high}")
+            });
+            writeln!(
+                out,
+                "       {}.{} = {} ({} to {}{trained}): {}",
+                layer.row, k.knob.name, k.knob.default, k.knob.min, k.knob.max, k.knob.help
+            )?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Views and detections as figures: from cells of a feature map to pixels of the photograph.
+
+use std::sync::Arc;
+
+use super::{Detected, LayerTrace, Placement, Scene};
+use crate::attention::view::{self, MarkKind, View};
+use crate::picture::{Bars, Body, Figure, Heat, LabelledBox, Link, Mark, Overlay, palette};
+
+/// Colours of what was asked about and of what belongs to it: legible on dark and bright ground.
+const QUERY: [u8; 3] = [255, 196, 0];
+const RELATED: [u8; 3] = [0, 214, 214];
+
+/// A view of a trace as a figure.
+pub fn view_figure(scene: &Scene, layer: &LayerTrace, view: &View) -> Figure {
+    let place = scene.place(layer.trace.map());
+    let knobs: Vec<String> = layer
+        .legal
+        .values
+        .iter()
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    let mut caption = format!(
+        "{}. Row {} of {}, {}",
+        view.caption,
+        layer.row,
+        scene.model.name,
+        layer.trace.mechanism().title.to_lowercase()
+    );
+    if !knobs.is_empty() {
+        caption += &format!(", {}", knobs.join(", "));
+    }
+    caption += ".";
+    Figure {
+        title: view.title.clone(),
+        caption,
+        badge: (!layer.badges.is_empty()).then(|| layer.badges.join("; ")),
+        body: match &view.body {
+            view::Body::Overlay(o) => Body::Overlay(overlay(scene, place, o)),
+            view::Body::Bars(b) => Body::Bars(Bars::sorted(&b.values, "channel", b.quantity)),
+        },
+    }
+}
+
+/// The photograph with its detections as a figure.
+pub fn detections_figure(scene: &Scene, detected: &Detected) -> Figure {
+    let boxes = detected.list.iter().map(|d| LabelledBox {
+        rect: d.rect,
+        label: format!("{} {:.2}", class_name(scene, d.class), d.score),
+        color: palette::distinct(d.class),
+    });
+    let n = detected.list.len();
+    Figure {
+        title: match n {
+            0 => "No detections".into(),
+            1 => "1 detection".into(),
+            n => format!("{n} detections"),
+        },
+        caption: format!(
+            "{}, {} head, score above {}.",
+            scene.model.name,
+            detected.head.name(),
+            detected.thresholds.confidence
+        ),
+        badge: scene.model.card.random.then(|| "random weights".into()),
+        body: Body::Overlay(Overlay {
+            boxes: boxes.collect(),
+            ..Overlay::new(scene.photo.clone())
+        }),
+    }
+}
+
+/// Name of a class, or its number if the model has no name for it.
+pub fn class_name(scene: &Scene, class: usize) -> String {
+    let names = &scene.model.classes;
+    names
+        .get(class)
+        .cloned()
+        .unwrap_or_else(|| class.to_string())
+}
+
+fn overlay(scene: &Scene, place: Placement, o: &view::Overlay) -> Overlay {
+    let heat = o.heat.as_ref().map(|h| {
+        let extent = place.rect_to_photo([0.0, 0.0, h.extent[0], h.extent[1]]);
+        let mut heat = Heat::new(Arc::clone(&h.values), h.rows, h.cols, extent);
+        heat.label = h.quantity.into();
+        heat
+    });
+    let line = |l: &[f32; 4]| place.rect_to_photo(*l);
+    Overlay {
+        heat,
+        borders: o.borders.iter().map(line).collect(),
+        links: o
+            .links
+            .iter()
+            .map(|l| Link {
+                from: place.to_photo(l.from[0], l.from[1]),
+                to: place.to_photo(l.to[0], l.to[1]),
+                weight: l.weight,
+            })
+            .collect(),
+        marks: o
+            .marks
+            .iter()
+            .map(|m| Mark {
+                rect: place.rect_to_photo(m.rect),
+                label: m.label.clone(),
+                color: match m.kind {
+                    MarkKind::Query => QUERY,
+                    MarkKind::Related => RELATED,
+                },
+            })
+            .collect(),
+        ..Overlay::new(scene.photo.clone())
+    }
+}

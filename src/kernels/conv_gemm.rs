@@ -1,0 +1,271 @@
+//! Convolution as a product of matrices, without ever writing the unfolded input as a whole.
+//!
+//! The output is cut into strips of a few rows. A task unfolds the input of its strip into memory of its own, small
+//! enough for the second cache, and multiplies it tile by tile with the packed weights; the activation is
+//! applied to the finished tile. A 1×1 convolution needs no unfolding: its input is read where it lies.
+
+use std::ops::Range;
+
+use candle_core::{Result, Tensor};
+use rayon::prelude::*;
+
+use super::activation::{Activation, silu};
+use super::isa::{Isa, vectorised};
+use super::micro::{LANE, MR, NR, Strided, Table, Walk, pack_rows, packed_len, tile_product};
+use super::output::{Parts, filled};
+use super::planes::Geometry;
+use super::scratch::with_scratch;
+use super::unfold::{Strip, unfold};
+
+/// Floats that the unfolded strip of a task may take: less than half of a usual second cache.
+const STRIP: usize = 96 * 1024;
+/// Pixels of a task of a 1×1 convolution.
+const IN_PLACE: usize = 4 * NR;
+
+/// Tasks per thread, so that one that starts late is not waited for.
+const TASKS: usize = 4;
+
+/// Weights in the order the tiles read them.
+pub(super) struct PackedConv {
+    /// Per group `[ceil(group_out / MR)][depth][MR]`, depth being input channel, row, column.
+    weights: Vec<f32>,
+    /// Per group and block the bias of each row.
+    bias: Vec<[f32; MR]>,
+    groups: usize,
+    group_in: usize,
+    group_out: usize,
+    kernel: usize,
+    act: Activation,
+}
+
+impl PackedConv {
+    /// Takes weights `[out, in / groups, k, k]` and bias `[out]` on the CPU.
+    pub(super) fn new(
+        weight: &Tensor,
+        bias: &Tensor,
+        groups: usize,
+        act: Activation,
+    ) -> Result<Self> {
+        let (out, group_in, kernel, _) = weight.dims4()?;
+        let group_out = out / groups;
+        let depth = group_in * kernel * kernel;
+        let w = weight.flatten_all()?.to_vec1::<f32>()?;
+        let b = bias.to_vec1::<f32>()?;
+        let part = packed_len(group_out, depth);
+        let mut weights = vec![0.0; groups * part];
+        let mut blocks = Vec::new();
+        for g in 0..groups {
+            let w = &w[g * group_out * depth..];
+            let packed = &mut weights[g * part..(g + 1) * part];
+            pack_rows(group_out, depth, packed, |row, k| w[row * depth + k]);
+            for rows in b[g * group_out..(g + 1) * group_out].chunks(MR) {
+                blocks.push(std::array::from_fn(|r| rows.get(r).copied().unwrap_or(0.0)));
+            }
+        }
+        Ok(Self {
+            weights,
+            bias: blocks,
+            groups,
+            group_in,
+            group_out,
+            kernel,
+            act,
+        })
+    }
+
+    /// `x` is `[batch, in, height, width]`; the result `[batch, out, out_height, out_width]`.
+    pub(super) fn forward(&self, x: &[f32], batch: usize, g: &Geometry) -> Vec<f32> {
+        let pixels = g.out_height * g.out_width;
+        let image = self.groups * self.group_in * g.height * g.width;
+        let out_image = self.groups * self.group_out * pixels;
+        let run = |out: Parts<'_>| {
+            for b in 0..batch {
+                self.image(&x[b * image..(b + 1) * image], g, out, b * out_image);
+            }
+        };
+        // SAFETY: `image` writes every pixel of every channel of its image.
+        unsafe { filled(batch * out_image, run) }
+    }
+
+    /// One image, whose result begins at `to`.
+    fn image(&self, x: &[f32], g: &Geometry, out: Parts<'_>, to: usize) {
+        let (pixels, plane) = (g.out_height * g.out_width, g.height * g.width);
+        let in_place = self.kernel == 1 && g.stride == 1 && g.padding == 0;
+        let strip = Strip {
+            geometry: g,
+            rows: self.strip_rows(g),
+        };
+        let (strips, channel) = if in_place {
+            (pixels.div_ceil(IN_PLACE), plane)
+        } else {
+            (g.out_height.div_ceil(strip.rows), strip.channel())
+        };
+        let taps = (0..self.group_in * self.kernel * self.kernel).map(|k| {
+            let (c, tap) = (
+                k / (self.kernel * self.kernel),
+                k % (self.kernel * self.kernel),
+            );
+            c * channel + strip.tap(tap / self.kernel, tap % self.kernel)
+        });
+        let taps: Vec<usize> = taps.collect();
+        let taps = Table::new(&taps);
+        // The work is strip by strip, block by block; each task takes an equal stretch of it.
+        let blocks = self.group_out.div_ceil(MR);
+        let work = self.groups * strips * blocks;
+        let tasks = (TASKS * rayon::current_num_threads()).min(work.div_ceil(2));
+        (0..tasks).into_par_iter().for_each(|task| {
+            let (mut at, end) = (task * work / tasks, (task + 1) * work / tasks);
+            while at < end {
+                let (group, part, block) =
+                    (at / blocks / strips, at / blocks % strips, at % blocks);
+                let count = (blocks - block).min(end - at);
+                let job = Job {
+                    conv: self,
+                    group,
+                    blocks: block..block + count,
+                    pixels,
+                    out,
+                    to: to + group * self.group_out * pixels,
+                };
+                let x = &x[group * self.group_in * plane..(group + 1) * self.group_in * plane];
+                if in_place {
+                    job.read_in_place(x, taps, part * IN_PLACE);
+                } else {
+                    job.unfolded(x, taps, &strip, part * strip.rows);
+                }
+                at += count;
+            }
+        });
+    }
+
+    /// Output rows of a strip: as many as fit, the strips about equal.
+    fn strip_rows(&self, g: &Geometry) -> usize {
+        let fits = |rows: usize| self.group_in * Strip { geometry: g, rows }.channel() <= STRIP;
+        let most = (1..=g.out_height)
+            .take_while(|&rows| fits(rows))
+            .last()
+            .unwrap_or(1);
+        g.out_height.div_ceil(g.out_height.div_ceil(most))
+    }
+}
+
+/// Some output channels of one group of one image.
+struct Job<'a> {
+    conv: &'a PackedConv,
+    group: usize,
+    blocks: Range<usize>,
+    /// Pixels of an output plane.
+    pixels: usize,
+    out: Parts<'a>,
+    /// Where the group's first output channel goes.
+    to: usize,
+}
+
+impl Job<'_> {
+    /// The pixels from `first` of a 1×1 convolution.
+    fn read_in_place(&self, x: &[f32], taps: Table<'_>, first: usize) {
+        for first in (first..self.pixels.min(first + IN_PLACE)).step_by(NR) {
+            let count = NR.min(self.pixels - first);
+            if taps.last(self.depth()) + first + count.next_multiple_of(LANE) <= x.len() {
+                self.tile(&x[first..], taps, first, count);
+                continue;
+            }
+            // The last lane would reach beyond the input.
+            with_scratch(self.depth() * NR, |panel| {
+                for (row, plane) in panel.chunks_exact_mut(NR).zip(x.chunks_exact(self.pixels)) {
+                    row[..count].copy_from_slice(&plane[first..first + count]);
+                    row[count..].fill(0.0);
+                }
+                self.tile(panel, Strided(NR), first, count);
+            });
+        }
+    }
+
+    /// The strip that begins with output row `top`.
+    fn unfolded(&self, x: &[f32], taps: Table<'_>, strip: &Strip<'_>, top: usize) {
+        let g = strip.geometry;
+        let len = self.conv.group_in * strip.channel();
+        // Lanes are read as a whole: the last may reach beyond the strip.
+        with_scratch(len + NR, |scratch| {
+            for (plane, channel) in x
+                .chunks_exact(g.height * g.width)
+                .zip(scratch.chunks_exact_mut(strip.channel()))
+            {
+                unfold(strip, plane, top, channel);
+            }
+            let rows = strip.rows.min(g.out_height - top);
+            for at in (0..rows * g.out_width).step_by(NR) {
+                let count = NR.min(rows * g.out_width - at);
+                self.tile(&scratch[at..], taps, top * g.out_width + at, count);
+            }
+        });
+    }
+
+    fn depth(&self) -> usize {
+        self.conv.group_in * self.conv.kernel * self.conv.kernel
+    }
+
+    /// All channels of the job for `count` pixels from `first`, whose taps `panel` holds.
+    fn tile<W: Walk>(&self, panel: &[f32], taps: W, first: usize, count: usize) {
+        let conv = self.conv;
+        let depth = self.depth();
+        let isa = Isa::best();
+        let weights = &conv.weights[self.group * packed_len(conv.group_out, depth)..];
+        let bias = &conv.bias[self.group * conv.group_out.div_ceil(MR)..];
+        let mut tile = Tile([0.0; MR * NR]);
+        for block in self.blocks.clone() {
+            let rows = MR.min(conv.group_out - block * MR);
+            let to = self.to + block * MR * self.pixels + first;
+            // The product takes long enough for the lines of its result to arrive.
+            (0..rows).for_each(|r| self.out.prefetch(to + r * self.pixels, count));
+            let left = (&bias[block], &weights[block * MR * depth..]);
+            tile_product(
+                isa,
+                depth,
+                left,
+                (panel, taps),
+                count.div_ceil(LANE),
+                (&mut tile.0, NR),
+            );
+            finish(
+                &mut tile.0[..rows * NR],
+                count,
+                conv.act,
+                self.out,
+                to,
+                self.pixels,
+            );
+        }
+    }
+}
+
+/// A tile on a cache line.
+#[repr(align(64))]
+struct Tile([f32; MR * NR]);
+
+vectorised! {
+    /// Applies the activation to the rows of a tile and writes the first `count` values of each to the
+    /// output, `step` apart.
+    fn finish(
+        tile: &mut [f32],
+        count: usize,
+        act: Activation,
+        out: Parts<'_>,
+        to: usize,
+        step: usize,
+    ) {
+        for (r, row) in tile.chunks_exact_mut(NR).enumerate() {
+            if act == Activation::Silu {
+                row.iter_mut().for_each(|v| *v = silu::<FUSED>(*v));
+            }
+            // SAFETY: no other task has these channels of these pixels. A length that the compiler
+            // knows spares a call.
+            unsafe {
+                match count {
+                    NR => out.write(to + r * step, &row[..NR]),
+                    _ => out.write(to + r * step, &row[..count]),
+                }
+            }
+        }
+    }
+}

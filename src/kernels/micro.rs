@@ -1,0 +1,388 @@
+//! The register-blocked product at the heart of the convolutions and of attention.
+//!
+//! A tile of [`MR`] rows (output channels, keys) × up to [`NR`] columns (pixels, queries) is held in
+//! registers while the shared dimension is walked once. Every element of the result is summed
+//! in the same order whatever the tile, so a result does not depend on how work was divided.
+
+use super::isa::Isa;
+
+/// Rows of a tile: the height of a packed block of the left operand.
+pub(super) const MR: usize = 8;
+/// Columns are computed in steps of this many.
+pub(super) const LANE: usize = 16;
+/// Most columns of a tile.
+pub(super) const NR: usize = 3 * LANE;
+
+/// Where the rows of the right operand start.
+pub(super) trait Walk: Copy {
+    /// Start of row `k`.
+    fn row(self, k: usize) -> usize;
+    /// The largest start of the first `depth` rows.
+    fn last(self, depth: usize) -> usize;
+}
+
+/// Rows at equal distances.
+#[derive(Clone, Copy)]
+pub(super) struct Strided(pub(super) usize);
+
+impl Walk for Strided {
+    #[inline(always)]
+    fn row(self, k: usize) -> usize {
+        k * self.0
+    }
+    fn last(self, depth: usize) -> usize {
+        depth.saturating_sub(1) * self.0
+    }
+}
+
+/// Rows wherever a table says: the taps of a convolution.
+#[derive(Clone, Copy)]
+pub(super) struct Table<'a> {
+    rows: &'a [usize],
+    largest: usize,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(rows: &'a [usize]) -> Self {
+        let largest = rows.iter().max().map_or(0, |&row| row);
+        Self { rows, largest }
+    }
+}
+
+impl Walk for Table<'_> {
+    #[inline(always)]
+    fn row(self, k: usize) -> usize {
+        self.rows[k]
+    }
+    fn last(self, depth: usize) -> usize {
+        assert!(depth <= self.rows.len(), "table too short");
+        self.largest
+    }
+}
+
+/// `c[r][j] = start[r] + Σ_k a[k·MR + r] · b[walk.row(k) + j]` for `r < MR`, `j < lanes·LANE`, `k < depth`, where
+/// row `r` of the result begins at `c[r·ldc]`.
+///
+/// Panics when a slice is too short for its part or `lanes` is not 1, 2 or 3: a defect of the caller.
+pub(super) fn tile_product<W: Walk>(
+    isa: Isa,
+    depth: usize,
+    (start, a): (&[f32; MR], &[f32]),
+    (b, walk): (&[f32], W),
+    lanes: usize,
+    (c, ldc): (&mut [f32], usize),
+) {
+    let width = lanes * LANE;
+    assert!(
+        (1..=3).contains(&lanes),
+        "a tile has 1 to 3 lanes, not {lanes}"
+    );
+    assert!(a.len() >= depth * MR, "left operand too short");
+    assert!(
+        depth == 0 || b.len() >= walk.last(depth) + width,
+        "right operand too short"
+    );
+    assert!(
+        ldc >= width && c.len() >= (MR - 1) * ldc + width,
+        "result too short"
+    );
+    let t = Tile {
+        depth,
+        start,
+        a: a.as_ptr(),
+        b: b.as_ptr(),
+        walk,
+        c: c.as_mut_ptr(),
+        ldc,
+    };
+    // SAFETY: the assertions above are what `Tile` demands, and `isa` was found on this processor.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => x86::avx512(&t, lanes),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => x86::avx2(&t, lanes),
+            Isa::Portable => portable(&t, lanes),
+        }
+    }
+}
+
+/// The operands of one tile. Whoever reads through it relies on: `a` holds `depth·MR` values; each of the `depth`
+/// rows of `b` that `walk` names, and each of `MR` rows of `c`, `ldc` apart, holds the columns asked for.
+struct Tile<'a, W> {
+    depth: usize,
+    start: &'a [f32; MR],
+    a: *const f32,
+    b: *const f32,
+    walk: W,
+    c: *mut f32,
+    ldc: usize,
+}
+
+/// A vector register of `N` floats.
+trait Lanes: Copy {
+    const N: usize;
+    unsafe fn splat(v: f32) -> Self;
+    unsafe fn load(p: *const f32) -> Self;
+    unsafe fn store(self, p: *mut f32);
+    /// `self + a·b`
+    unsafe fn add_product(self, a: Self, b: Self) -> Self;
+}
+
+impl<W: Walk> Tile<'_, W> {
+    /// The part of the tile of `R` rows from `row` and `V` registers from column `col`.
+    ///
+    /// # Safety
+    /// See [`Tile`]; the processor must have the instructions of `L`.
+    #[inline(always)]
+    unsafe fn block<L: Lanes, const R: usize, const V: usize>(&self, row: usize, col: usize) {
+        // SAFETY: rows below `MR` and columns below the width that `tile_product` checked.
+        unsafe {
+            let mut acc = [[L::splat(0.0); V]; R];
+            for (sums, start) in acc.iter_mut().zip(&self.start[row..row + R]) {
+                *sums = [L::splat(*start); V];
+            }
+            let mut a = self.a.add(row);
+            for k in 0..self.depth {
+                let b = self.b.add(self.walk.row(k) + col);
+                let mut right = [L::splat(0.0); V];
+                for (v, r) in right.iter_mut().enumerate() {
+                    *r = L::load(b.add(v * L::N));
+                }
+                for (r, sums) in acc.iter_mut().enumerate() {
+                    let left = L::splat(*a.add(r));
+                    for (sum, &right) in sums.iter_mut().zip(&right) {
+                        *sum = sum.add_product(left, right);
+                    }
+                }
+                a = a.wrapping_add(MR);
+            }
+            for (r, sums) in acc.iter().enumerate() {
+                for (v, sum) in sums.iter().enumerate() {
+                    sum.store(self.c.add((row + r) * self.ldc + col + v * L::N));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{LANE, Lanes, MR, Tile, Walk};
+    use std::arch::x86_64::*;
+
+    impl Lanes for __m512 {
+        const N: usize = 16;
+        #[inline(always)]
+        unsafe fn splat(v: f32) -> Self {
+            unsafe { _mm512_set1_ps(v) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { _mm512_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm512_storeu_ps(p, self) }
+        }
+        #[inline(always)]
+        unsafe fn add_product(self, a: Self, b: Self) -> Self {
+            unsafe { _mm512_fmadd_ps(a, b, self) }
+        }
+    }
+
+    impl Lanes for __m256 {
+        const N: usize = 8;
+        #[inline(always)]
+        unsafe fn splat(v: f32) -> Self {
+            unsafe { _mm256_set1_ps(v) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { _mm256_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm256_storeu_ps(p, self) }
+        }
+        #[inline(always)]
+        unsafe fn add_product(self, a: Self, b: Self) -> Self {
+            unsafe { _mm256_fmadd_ps(a, b, self) }
+        }
+    }
+
+    /// 8 rows × 3 registers: 24 of the 32 registers hold sums.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn avx512<W: Walk>(t: &Tile<'_, W>, lanes: usize) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            match lanes {
+                1 => t.block::<__m512, MR, 1>(0, 0),
+                2 => t.block::<__m512, MR, 2>(0, 0),
+                _ => t.block::<__m512, MR, 3>(0, 0),
+            }
+        }
+    }
+
+    /// 4 rows × 3 registers: 12 of the 16 registers hold sums.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn avx2<W: Walk>(t: &Tile<'_, W>, lanes: usize) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            for row in [0, 4] {
+                if lanes == 3 {
+                    t.block::<__m256, 4, 3>(row, 0);
+                    t.block::<__m256, 4, 3>(row, 24);
+                } else {
+                    for lane in 0..lanes {
+                        t.block::<__m256, 4, 2>(row, lane * LANE);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Four floats that the compiler keeps in one register where the target has such registers.
+#[derive(Clone, Copy)]
+struct Four([f32; 4]);
+
+impl Lanes for Four {
+    const N: usize = 4;
+    #[inline(always)]
+    unsafe fn splat(v: f32) -> Self {
+        Self([v; 4])
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: promised by the caller; an array of floats has the alignment of one.
+        Self(unsafe { *p.cast::<[f32; 4]>() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: promised by the caller.
+        unsafe { *p.cast::<[f32; 4]>() = self.0 }
+    }
+    #[inline(always)]
+    unsafe fn add_product(self, a: Self, b: Self) -> Self {
+        let mut sum = self.0;
+        for (s, (a, b)) in sum.iter_mut().zip(a.0.into_iter().zip(b.0)) {
+            // A fused multiply-add is a library call on targets without the instruction.
+            *s = if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+                a.mul_add(b, *s)
+            } else {
+                *s + a * b
+            };
+        }
+        Self(sum)
+    }
+}
+
+/// aarch64 has 32 vector registers, the x86-64 baseline 16.
+const PORTABLE_ROWS: usize = if cfg!(target_arch = "aarch64") {
+    MR
+} else {
+    MR / 2
+};
+
+/// # Safety
+/// See [`Tile`].
+unsafe fn portable<W: Walk>(t: &Tile<'_, W>, lanes: usize) {
+    for row in (0..MR).step_by(PORTABLE_ROWS) {
+        for col in (0..lanes * LANE).step_by(2 * Four::N) {
+            // SAFETY: promised by the caller.
+            unsafe { t.block::<Four, PORTABLE_ROWS, 2>(row, col) }
+        }
+    }
+}
+
+/// Packs a matrix of `rows` × `depth` into blocks of [`MR`] rows, `[ceil(rows / MR)][depth][MR]`,
+/// missing rows as zeros. `at(row, k)` reads an element.
+pub(super) fn pack_rows(
+    rows: usize,
+    depth: usize,
+    packed: &mut [f32],
+    at: impl Fn(usize, usize) -> f32,
+) {
+    if depth == 0 {
+        return;
+    }
+    for (block, out) in packed.chunks_exact_mut(depth * MR).enumerate() {
+        for (k, column) in out.chunks_exact_mut(MR).enumerate() {
+            for (r, v) in column.iter_mut().enumerate() {
+                let row = block * MR + r;
+                *v = if row < rows { at(row, k) } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// Length of what [`pack_rows`] fills.
+pub(super) fn packed_len(rows: usize, depth: usize) -> usize {
+    rows.div_ceil(MR) * MR * depth
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_set_multiplies_the_same() {
+        // Small integers: sums are exact, so the order of summation cannot matter.
+        let (depth, ldb, ldc) = (37, 50, 49);
+        let a: Vec<f32> = (0..depth * MR).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
+        let b: Vec<f32> = (0..depth * ldb)
+            .map(|i| (i * 5 % 13) as f32 - 6.0)
+            .collect();
+        let start: [f32; MR] = std::array::from_fn(|r| r as f32);
+        let table: Vec<usize> = (0..depth).map(|k| k * ldb).collect();
+        for &isa in Isa::available() {
+            for lanes in 1..=3 {
+                let mut c = vec![f32::NAN; MR * ldc];
+                if lanes == 2 {
+                    tile_product(
+                        isa,
+                        depth,
+                        (&start, &a),
+                        (&b, Table::new(&table)),
+                        lanes,
+                        (&mut c, ldc),
+                    );
+                } else {
+                    tile_product(
+                        isa,
+                        depth,
+                        (&start, &a),
+                        (&b, Strided(ldb)),
+                        lanes,
+                        (&mut c, ldc),
+                    );
+                }
+                for r in 0..MR {
+                    for j in 0..ldc {
+                        let got = c[r * ldc + j];
+                        if j < lanes * LANE {
+                            let want: f32 = start[r]
+                                + (0..depth)
+                                    .map(|k| a[k * MR + r] * b[k * ldb + j])
+                                    .sum::<f32>();
+                            assert_eq!(got, want, "{isa:?} lanes {lanes} row {r} column {j}");
+                        } else {
+                            assert!(got.is_nan(), "{isa:?} wrote beyond its {lanes} lanes");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn packing_fills_the_last_block_with_zeros() {
+        let mut packed = vec![f32::NAN; packed_len(9, 2)];
+        pack_rows(9, 2, &mut packed, |row, k| (row * 10 + k) as f32);
+        assert_eq!(packed[..4], [0.0, 10.0, 20.0, 30.0]);
+        assert_eq!(packed[8..10], [1.0, 11.0]);
+        assert_eq!(packed[16..18], [80.0, 0.0]);
+        assert_eq!(packed[24..26], [81.0, 0.0]);
+    }
+}

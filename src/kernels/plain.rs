@@ -1,0 +1,145 @@
+//! The kernels as ordinary candle operations: for other devices and number types, and to test against.
+
+use candle_core::{D, Result, Tensor};
+
+use super::{Activation, Routes};
+
+/// Convolution of `x` `[B, in, H, W]` with `weight` `[out, in / groups, k, k]` and `bias` `[out]`.
+pub fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    (stride, padding, groups): (usize, usize, usize),
+    act: Activation,
+) -> Result<Tensor> {
+    let (out, group_in, ..) = weight.dims4()?;
+    // candle runs groups one by one: hundreds of launches on a GPU for a depthwise convolution.
+    let y = if group_in == 1 && groups == out && groups > 1 {
+        depthwise(x, weight, stride, padding)?
+    } else {
+        x.conv2d(weight, padding, stride, 1, groups)?
+    };
+    let y = y.broadcast_add(&bias.reshape((1, out, 1, 1))?)?;
+    match act {
+        Activation::None => Ok(y),
+        Activation::Silu => y.silu(),
+    }
+}
+
+/// A depthwise convolution as a sum over the taps of shifted, weighted maps.
+fn depthwise(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+    let (batch, channels, height, width) = x.dims4()?;
+    let kernel = weight.dim(2)?;
+    let out_height = (height + 2 * padding - kernel) / stride + 1;
+    let out_width = (width + 2 * padding - kernel) / stride + 1;
+    // Padded so far that from every tap on there are whole strides.
+    let more = |size: usize, out: usize| (out * stride + kernel).saturating_sub(size + padding);
+    let x = x
+        .pad_with_zeros(2, padding, more(height, out_height))?
+        .pad_with_zeros(3, padding, more(width, out_width))?;
+    let mut sum: Option<Tensor> = None;
+    for ky in 0..kernel {
+        for kx in 0..kernel {
+            let mut tap =
+                x.narrow(2, ky, out_height * stride)?
+                    .narrow(3, kx, out_width * stride)?;
+            if stride > 1 {
+                tap = tap
+                    .reshape((batch, channels, out_height, stride, out_width * stride))?
+                    .narrow(3, 0, 1)?
+                    .reshape((batch, channels, out_height, out_width, stride))?
+                    .narrow(4, 0, 1)?
+                    .squeeze(4)?;
+            }
+            let w = weight
+                .narrow(2, ky, 1)?
+                .narrow(3, kx, 1)?
+                .reshape((1, channels, 1, 1))?;
+            let part = tap.broadcast_mul(&w)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + part)?,
+                None => part,
+            });
+        }
+    }
+    sum.ok_or_else(|| candle_core::Error::Msg("a convolution kernel of size 0".into()))
+}
+
+/// Maximum over k×k windows at stride 1, `x` and result `[B, C, H, W]`, odd `k`.
+///
+/// Repeating the edge is the same as padding with −∞ here: every value repeated into a window is in it already.
+pub fn max_pool2d_same(x: &Tensor, k: usize) -> Result<Tensor> {
+    x.pad_with_same(2, k / 2, k / 2)?
+        .pad_with_same(3, k / 2, k / 2)?
+        .max_pool2d_with_stride(k, 1)
+}
+
+/// Softmax over the last axis.
+pub fn softmax_last(x: &Tensor) -> Result<Tensor> {
+    let e = x.broadcast_sub(&x.max_keepdim(D::Minus1)?)?.exp()?;
+    e.broadcast_div(&e.sum_keepdim(D::Minus1)?)
+}
+
+/// Layer norm over the channels at every position of `x` `[B, C, H, W]`.
+pub fn layer_norm_channels(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    let channels = x.dim(1)?;
+    let centred = x.broadcast_sub(&x.mean_keepdim(1)?)?;
+    let deviation = (centred.sqr()?.mean_keepdim(1)? + eps)?.sqrt()?;
+    centred
+        .broadcast_div(&deviation)?
+        .broadcast_mul(&weight.reshape((1, channels, 1, 1))?)?
+        .broadcast_add(&bias.reshape((1, channels, 1, 1))?)
+}
+
+/// softmax(`scale`·q·kᵀ)·v with q `[G, N, d]`, k `[G, M, d]`, v `[G, M, e]`; result `[G, N, e]`.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Tensor> {
+    let logits = (q.contiguous()? * scale)?.matmul(&k.t()?.contiguous()?)?;
+    softmax_last(&logits)?.matmul(&v.contiguous()?)
+}
+
+/// Every pixel of `x` `[B, C, H, W]` twice in both directions.
+pub fn upsample_nearest2x(x: &Tensor) -> Result<Tensor> {
+    let (_, _, height, width) = x.dims4()?;
+    x.upsample_nearest2d(2 * height, 2 * width)
+}
+
+/// Token attention over routed regions, `qkv` `[1, 2·qk + C, H, W]`; result `[1, C, H, W]`.
+pub fn routed_attention(qkv: &Tensor, routes: Routes<'_>) -> Result<Tensor> {
+    let (_, channels, height, width) = qkv.dims4()?;
+    let Routes {
+        n_win: n,
+        heads,
+        qk_dim,
+        ..
+    } = routes;
+    let (c, k) = (channels - 2 * qk_dim, routes.topk());
+    let (h, w) = (height / n, width / n);
+    let (regions, tokens) = (n * n, h * w);
+    let ids = Tensor::from_slice(routes.routed, regions * k, qkv.device())?;
+    // `[S², heads, T, d]` of some channels.
+    let part = |start: usize, len: usize| {
+        qkv.narrow(1, start, len)?
+            .contiguous()?
+            .reshape(&[heads, len / heads, n, h, n, w][..])?
+            .permute([2, 4, 0, 3, 5, 1])?
+            .reshape((regions, heads, tokens, len / heads))
+    };
+    let gathered = |x: Tensor| {
+        let d = x.dim(D::Minus1)?;
+        let mut x = x
+            .index_select(&ids, 0)?
+            .reshape(&[regions, k, heads, tokens, d][..])?;
+        if let Some(weights) = routes.weights {
+            let weights = Tensor::from_slice(weights, &[regions, k, 1, 1, 1][..], qkv.device())?;
+            x = x.broadcast_mul(&weights)?;
+        }
+        x.transpose(1, 2)?.reshape((regions * heads, k * tokens, d))
+    };
+    let q = part(0, qk_dim)?.reshape((regions * heads, tokens, qk_dim / heads))?;
+    let keys = gathered(part(qk_dim, qk_dim)?)?;
+    let values = gathered(part(2 * qk_dim, c)?)?;
+    attention(&q, &keys, &values, routes.scale)?
+        .reshape(&[n, n, heads, h, w, c / heads][..])?
+        .permute([2, 5, 0, 3, 1, 4])?
+        .reshape((1, c, height, width))
+}
