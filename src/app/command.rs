@@ -196,7 +196,9 @@ impl Command {
         };
         if response.clicked() {
             asks.push(Ask::Do(self));
-            ui.close();
+            if in_menu {
+                ui.close();
+            }
         }
     }
 }

@@ -57,6 +57,8 @@ pub fn run(options: AppOptions) -> crate::Result<()> {
         .with_icon(theme::icon());
     let native = eframe::NativeOptions {
         viewport,
+        // Test builds bring wgpu along, which would be preferred.
+        renderer: eframe::Renderer::Glow,
         ..Default::default()
     };
     eframe::run_native(

@@ -122,7 +122,9 @@ impl Toasts {
         let mut open = true;
         egui::Window::new("Messages")
             .open(&mut open)
+            .collapsible(false)
             .default_size([520.0, 320.0])
+            .default_pos(ctx.content_rect().center() - vec2(260.0, 160.0))
             .show(ctx, |ui| {
                 if self.list.is_empty() {
                     ui.label("There are no messages.");

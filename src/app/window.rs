@@ -429,7 +429,7 @@ fn folder_of(model: &Model) -> Option<PathBuf> {
 }
 
 impl eframe::App for App {
-    fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
+    fn logic(&mut self, _ctx: &egui::Context, _frame: &mut eframe::Frame) {
         for news in self.opener.news() {
             self.hear(news);
         }
@@ -437,7 +437,6 @@ impl eframe::App for App {
             self.toasts.error(failure);
         }
         self.session.wish(&self.kept.settings, &self.kept.selection);
-        let _ = ctx;
     }
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
@@ -450,6 +449,10 @@ impl eframe::App for App {
         self.toasts.show(&ctx, area);
         self.about(&ctx);
         drop::overlay(&ctx);
+        if !asks.is_empty() {
+            // What is asked for now is seen in the next frame.
+            ctx.request_repaint();
+        }
         for ask in asks {
             self.perform(ask, &ctx);
         }
