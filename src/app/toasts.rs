@@ -11,6 +11,8 @@ const SHOWN: usize = 4;
 /// Seconds that a note stays.
 const NOTE_SECONDS: f64 = 8.0;
 const WIDTH: f32 = 380.0;
+/// Longer reports are scrolled.
+const REPORT_HEIGHT: f32 = 160.0;
 
 /// What a message means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,9 +177,12 @@ fn toast(ui: &mut egui::Ui, message: &mut Message) {
                     }
                 });
             });
-            ScrollArea::vertical().max_height(160.0).show(ui, |ui| {
-                ui.add(egui::Label::new(&message.text).wrap().selectable(true));
-            });
+            ScrollArea::vertical()
+                .max_height(REPORT_HEIGHT)
+                .min_scrolled_height(REPORT_HEIGHT)
+                .show(ui, |ui| {
+                    ui.add(egui::Label::new(&message.text).wrap().selectable(true));
+                });
         });
     });
 }

@@ -187,6 +187,8 @@ impl App {
     }
 
     fn take(&mut self, opened: Opened) {
+        // A path that could not be opened stays there to be corrected.
+        self.path.clear();
         match opened {
             Opened::Photo(photo, source) => {
                 if let Some(source) = source {
