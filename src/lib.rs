@@ -5,7 +5,7 @@
 //! ```text
 //! app        cli           the window | the same engine without a window
 //! engine                   picture + model + settings -> outcome, reuse, worker thread
-//! picture  measure  checkpoint
+//! picture  checkpoint
 //! yolo                     configuration, blocks, network, detections
 //! attention                super tokens, routing, polarized, position-sensitive
 //! kernels                  the few operations candle's own are too slow for
@@ -21,7 +21,6 @@ pub mod cli;
 pub mod engine;
 mod error;
 pub mod kernels;
-pub mod measure;
 pub mod picture;
 pub mod yolo;
 

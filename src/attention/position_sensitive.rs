@@ -30,6 +30,9 @@ impl PositionSensitiveAttention {
     /// # Errors
     /// If the weights cannot be had.
     pub fn load(vb: &VarBuilder<'_>, dim: usize, heads: usize, conv: LoadConv<'_>) -> Result<Self> {
+        if heads == 0 || !dim.is_multiple_of(heads) || dim / heads < 2 {
+            candle_core::bail!("{dim} channels cannot be split into {heads} attention heads");
+        }
         let head_dim = dim / heads;
         let key_dim = head_dim / 2;
         let width = dim + 2 * key_dim * heads;

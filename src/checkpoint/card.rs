@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::attention::{KnobValue, Knobs};
+use crate::yolo::Head;
 
 /// What the card says that the program uses.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,8 @@ pub struct Card {
     pub classes: Option<Vec<String>>,
     /// Input side with the best results.
     pub best_size: Option<usize>,
+    /// Head with the best results.
+    pub best_head: Option<Head>,
     /// Range of each knob that the weights were trained with, by knob name.
     pub trained: BTreeMap<String, [KnobValue; 2]>,
     /// Whether the weights are random numbers.
@@ -40,6 +43,9 @@ impl Card {
             .and_then(Value::as_u64)
             .filter(|s| (32..=4096).contains(s))
             .map(|s| s as usize);
+        let best_head = card
+            .get("best_head")
+            .and_then(|v| serde_json::from_value(v.clone()).ok());
         let trained = card
             .pointer("/training/knobs")
             .and_then(|v| serde_json::from_value(v.clone()).ok())
@@ -48,6 +54,7 @@ impl Card {
             name: card.get("name").and_then(Value::as_str).map(str::to_owned),
             classes,
             best_size,
+            best_head,
             trained,
             random: card.get("weights").and_then(Value::as_str) == Some("random"),
         })
@@ -79,11 +86,12 @@ mod tests {
     #[test]
     fn only_what_is_there_is_read() {
         let card = Card::parse(
-            r#"{"name": "m", "classes": ["a", 2], "input": {"recommended": [320, 320]},
+            r#"{"name": "m", "classes": ["a", 2], "best_head": "one-to-many", "input": {"recommended": [320, 320]},
                 "training": {"knobs": {"topk": [1, 16], "stoken_size": [2, 12]}}}"#,
         )
         .unwrap();
         assert_eq!(card.best_size, Some(320));
+        assert_eq!(card.best_head, Some(Head::OneToMany));
         assert_eq!(card.classes, Some(vec!["a".to_owned(), "2".to_owned()]));
         assert_eq!(card.trained.len(), 2);
         assert_eq!(Card::parse("{}").unwrap(), Card::default());

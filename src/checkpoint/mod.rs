@@ -1,6 +1,7 @@
 //! Files to models: weights, the card, and the report on what fitted.
 
 mod card;
+mod damage;
 mod model;
 mod report;
 mod weights;

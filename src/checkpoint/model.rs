@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 
 use super::{Card, LoadReport, WeightSource};
-use crate::yolo::{Config, Network};
+use crate::yolo::{Config, Head, Network};
 use crate::{Error, Result};
 
 /// Files of a model folder.
 const YAML: &str = "model.yaml";
 const WEIGHTS: &str = "weights.safetensors";
 const CARD: &str = "card.json";
-/// Larger weights files are not detectors of this family.
+/// Larger weights files, in bytes, are not detectors of this family.
 const MAX_WEIGHTS: u64 = 4 << 30;
+/// Larger definitions and cards are not written by people.
+const MAX_TEXT: u64 = 16 << 20;
 
 /// Input sides that are offered when the card names none.
 const DEFAULT_SIZE: usize = 640;
@@ -86,7 +88,7 @@ impl Model {
             false => return Err(Error::path(path, "there is no such folder", MODEL_FOLDER)),
         };
         let yaml = read_text(&folder.join(YAML))?;
-        let weights = read(&folder.join(WEIGHTS))?;
+        let weights = read(&folder.join(WEIGHTS), MAX_WEIGHTS)?;
         let card_path = folder.join(CARD);
         let card = if card_path.exists() {
             Some(read_text(&card_path)?)
@@ -104,24 +106,17 @@ impl Model {
 
     fn from_files(files: &Files<'_>, origin: Origin, device: &Device) -> Result<Self> {
         let at = |name: &str| format!("{}/{name}", files.place);
-        let config = Config::parse(files.yaml)
-            .map_err(|e| Error::file(at(YAML), e, "an Ultralytics-style detector definition"))?;
+        let config = Config::parse(files.yaml).map_err(|e| fault(at(YAML), e, DEFINITION))?;
         let card = match files.card {
-            Some(text) => {
-                Card::parse(text).map_err(|e| Error::file(at(CARD), e, "a JSON object"))?
-            }
+            Some(text) => Card::parse(text)
+                .map_err(|e| fault(at(CARD), e, "a JSON object, or no such file"))?,
             None => Card::default(),
         };
-        let source = WeightSource::parse(files.weights).map_err(|e| {
-            Error::file(
-                at(WEIGHTS),
-                e,
-                "the weights of model.yaml in safetensors format",
-            )
-        })?;
+        let source = WeightSource::parse(files.weights)
+            .map_err(|e| fault(at(WEIGHTS), e, "a whole safetensors file"))?;
         let (builder, recorder) = source.into_builder(device);
         let network = Network::build(&config, &builder)
-            .map_err(|e| Error::file(at(YAML), e, "a detector that can be built"))?;
+            .map_err(|e| fault(at(YAML), e, "a detector that can be built"))?;
         drop(builder);
         let report = recorder.report();
         if !report.is_whole() {
@@ -157,6 +152,13 @@ impl Model {
         (size.div_ceil(stride) * stride).max(stride)
     }
 
+    /// The head to start with: the card's best, or one-to-one where the model has it.
+    pub fn best_head(&self) -> Head {
+        let heads = self.network.heads();
+        let best = self.card.best_head.filter(|h| heads.contains(h));
+        best.or(heads.first().copied()).unwrap_or(Head::OneToMany)
+    }
+
     /// A sentence on tensors in the file that nothing asked for, if there are any.
     pub fn warning(&self) -> Option<String> {
         (!self.report.unused.is_empty()).then(|| {
@@ -172,23 +174,46 @@ impl Model {
     }
 }
 
+/// What model.yaml should be, for messages.
+const DEFINITION: &str = "a mapping with nc, backbone and head, as Ultralytics writes it";
+
+/// A problem with one file whose words may already end in what was expected.
+fn fault(file: String, message: String, expected: &str) -> Error {
+    // A message of candle may carry a backtrace behind its first line.
+    let message = message.lines().next().unwrap_or_default();
+    match message.rsplit_once("; expected ") {
+        Some((problem, expected)) => Error::file(file, problem, expected),
+        None => Error::file(file, message, expected),
+    }
+}
+
 /// What a model path should be, for messages.
 const MODEL_FOLDER: &str = "a folder with model.yaml and weights.safetensors";
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+/// A whole ordinary file of at most `most` bytes.
+fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+    // Before opening: a named pipe would wait for its writer for ever, a device has no end.
     let meta = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
-    if meta.len() > MAX_WEIGHTS {
+    if meta.is_dir() {
+        return Err(Error::path(path, "it is a folder", MODEL_FOLDER));
+    }
+    if !meta.is_file() {
         return Err(Error::path(
             path,
-            format!("it has {} bytes", meta.len()),
-            "at most 4 GiB",
+            "it is not an ordinary file",
+            MODEL_FOLDER,
         ));
+    }
+    if meta.len() > most {
+        let problem = format!("it has {} bytes", meta.len());
+        return Err(Error::path(path, problem, format!("at most {most}")));
     }
     std::fs::read(path).map_err(|e| unreadable(path, &e))
 }
 
 fn read_text(path: &Path) -> Result<String> {
-    String::from_utf8(read(path)?).map_err(|_| Error::path(path, "it is not text", "UTF-8 text"))
+    String::from_utf8(read(path, MAX_TEXT)?)
+        .map_err(|_| Error::path(path, "it is not text", "UTF-8 text"))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {

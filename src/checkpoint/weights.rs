@@ -9,15 +9,22 @@ use candle_nn::var_builder::SimpleBackend;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
+use super::damage;
 use super::report::{LoadReport, Misshaped, Named};
 
-/// A network that asks for more numbers than this is refused: x-scale detectors have 60 million.
-const MAX_PARAMETERS: usize = 400_000_000;
+/// A network may ask for this many numbers more than the file holds, so that a report can name
+/// all that is missing. Beyond that the file is of another network, and zeros in its place would
+/// only fill the memory.
+const SLACK: usize = 4 << 20;
+/// A network with more tensors than this is refused: x-scale detectors have two thousand.
+const MAX_TENSORS: usize = 20_000;
 
 /// Tensors of one file, handed out by name. A tensor that cannot be handed out is noted and
 /// replaced by zeros, so that one report can name everything that is wrong.
 pub struct WeightSource<'a> {
     tensors: BTreeMap<String, TensorView<'a>>,
+    /// Numbers in the file.
+    numbers: usize,
     notes: Arc<Mutex<Notes>>,
 }
 
@@ -42,13 +49,19 @@ impl<'a> WeightSource<'a> {
         if bytes.is_empty() {
             return Err("the file is empty".into());
         }
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|e| format!("not a whole safetensors file ({e})"))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| {
+            damage::describe(bytes).unwrap_or_else(|| format!("it is damaged ({e})"))
+        })?;
+        let tensors: BTreeMap<_, _> = file
+            .iter()
+            .map(|(name, view)| (name.to_owned(), view))
+            .collect();
         Ok(Self {
-            tensors: file
-                .iter()
-                .map(|(name, view)| (name.to_owned(), view))
-                .collect(),
+            numbers: tensors
+                .values()
+                .map(|v| v.shape().iter().product::<usize>())
+                .sum(),
+            tensors,
             notes: Arc::default(),
         })
     }
@@ -110,8 +123,12 @@ impl SimpleBackend for WeightSource<'_> {
         if notes.asked.insert(name.to_owned()) && !name.contains(".running_") {
             notes.report.parameters = notes.report.parameters.saturating_add(shape.elem_count());
         }
-        if notes.report.parameters > MAX_PARAMETERS {
-            candle_core::bail!("the network would have more than {MAX_PARAMETERS} parameters");
+        if notes.report.parameters > self.numbers.saturating_add(SLACK) {
+            let held = self.numbers;
+            candle_core::bail!("it needs far more parameters than the {held} in the weights file");
+        }
+        if notes.asked.len() > MAX_TENSORS {
+            candle_core::bail!("the network would have more than {MAX_TENSORS} tensors");
         }
         let report = &mut notes.report;
         let zeros = || Tensor::zeros(shape.clone(), DType::F32, device);
@@ -163,13 +180,13 @@ fn numbers(name: &str, view: &TensorView<'_>) -> std::result::Result<Vec<f32>, S
         Dtype::BF16 => chunks(data, |b| half::bf16::from_le_bytes(b).to_f32()),
         other => {
             return Err(format!(
-                "holds {other:?} numbers; expected F32, F64, F16 or BF16"
+                "holds {other:?} numbers instead of F32, F64, F16 or BF16"
             ));
         }
     };
     if let Some(i) = values.iter().position(|v| !v.is_finite()) {
         return Err(format!(
-            "holds {} at position {i}; expected finite numbers",
+            "holds {} at position {i}, which is not finite",
             values[i]
         ));
     }

@@ -139,6 +139,7 @@ pub(super) fn open_model(path: Option<&Path>, device: &Device) -> Result<Model> 
 fn settings(args: &AnalyzeArgs, model: &Model) -> Result<Settings> {
     let mut settings = Settings {
         size: args.imgsz,
+        head: model.best_head(),
         thresholds: Thresholds {
             confidence: args.conf,
             iou: args.iou,

@@ -58,7 +58,7 @@ pub struct AnalyzeArgs {
     /// Turn a knob, e.g. 8.topk=6 or 5.stoken_size=6x4 (height x width). `layers` lists them.
     #[arg(long, value_name = "LAYER.KNOB=VALUE")]
     pub set: Vec<Setting>,
-    /// Which head is read; without it, one-to-one where the model has it.
+    /// Which head is read; without it, the model's best.
     #[arg(long, value_enum, value_name = "HEAD")]
     pub head: Option<HeadArg>,
     /// A detection needs a score above this.

@@ -135,7 +135,7 @@ impl CustomOp3 for Run {
 }
 
 impl Run {
-    /// The queries from `first`. They are the columns here, so that softmax runs down the rows.
+    /// The queries from `first` of one group.
     fn tile(
         &self,
         q: &Matrices<'_>,
@@ -144,63 +144,22 @@ impl Run {
         (keys, width): (usize, usize),
         out: Parts<'_>,
     ) {
-        let depth = q.cols;
+        let sizes = Sizes {
+            depth: q.cols,
+            keys,
+            width,
+        };
         let count = NR.min(q.rows - first);
-        let lanes = count.div_ceil(LANE);
-        let cols = lanes * LANE;
-        let blocks = keys.div_ceil(MR);
-        let key_len = packed_len(keys, depth);
-        let value_len = packed_len(width, keys);
-        let isa = Isa::best();
-        with_scratch(
-            depth * cols + blocks * MR * cols + (MR + 1) * cols,
-            |scratch| {
-                let (panel, rest) = scratch.split_at_mut(depth * cols);
-                let (logits, rest) = rest.split_at_mut(blocks * MR * cols);
-                let (tile, sums) = rest.split_at_mut(MR * cols);
-                for (c, row) in panel.chunks_exact_mut(cols).enumerate() {
-                    for (i, v) in row.iter_mut().enumerate() {
-                        *v = if i < count {
-                            q.at(group, first + i, c) * self.scale
-                        } else {
-                            0.0
-                        };
-                    }
-                }
-                let k = &packed.keys[group * key_len..(group + 1) * key_len];
-                for (block, out) in logits.chunks_exact_mut(MR * cols).enumerate() {
-                    tile_product(
-                        isa,
-                        depth,
-                        (&[0.0; MR], &k[block * MR * depth..]),
-                        (panel, Strided(cols)),
-                        lanes,
-                        (out, cols),
-                    );
-                }
-                // The rows that fill up the last block are no keys.
-                softmax_columns(&mut logits[..keys * cols], sums);
-                let v = &packed.values[group * value_len..(group + 1) * value_len];
-                for (block, v) in v.chunks_exact(MR * keys).enumerate() {
-                    tile_product(
-                        isa,
-                        keys,
-                        (&[0.0; MR], v),
-                        (logits, Strided(cols)),
-                        lanes,
-                        (tile, cols),
-                    );
-                    scale_rows(tile, sums);
-                    let rows = MR.min(width - block * MR);
-                    self.write(
-                        &tile[..rows * cols],
-                        block * MR,
-                        (group, first, count),
-                        (q.rows, width),
-                        out,
-                    );
-                }
-            },
+        let (key_len, value_len) = (packed_len(keys, q.cols), packed_len(width, keys));
+        attend_tile(
+            sizes,
+            (
+                &packed.keys[group * key_len..(group + 1) * key_len],
+                &packed.values[group * value_len..(group + 1) * value_len],
+            ),
+            count,
+            |i, c| q.at(group, first + i, c) * self.scale,
+            |column, tile| self.write(tile, column, (group, first, count), (q.rows, width), out),
         );
     }
 
@@ -235,6 +194,71 @@ impl Run {
     }
 }
 
+/// Sizes of the attention of one group.
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    /// Width of a query and of a key.
+    pub(super) depth: usize,
+    /// Number of keys.
+    pub(super) keys: usize,
+    /// Width of a value.
+    pub(super) width: usize,
+}
+
+/// Attention of up to [`NR`] queries over packed keys and values.
+///
+/// `query(i, c)` is channel `c` of the scaled query `i`. `write(column, rows)` gets the result
+/// from channel `column` on: rows of as many values as there are queries, filled up to whole lanes.
+/// Queries are the columns here, so that softmax runs down the rows.
+pub(super) fn attend_tile(
+    Sizes { depth, keys, width }: Sizes,
+    (packed_keys, packed_values): (&[f32], &[f32]),
+    count: usize,
+    query: impl Fn(usize, usize) -> f32,
+    mut write: impl FnMut(usize, &[f32]),
+) {
+    let lanes = count.div_ceil(LANE);
+    let cols = lanes * LANE;
+    let blocks = keys.div_ceil(MR);
+    let isa = Isa::best();
+    let need = depth * cols + blocks * MR * cols + (MR + 1) * cols;
+    with_scratch(need, |scratch| {
+        let (panel, rest) = scratch.split_at_mut(depth * cols);
+        let (logits, rest) = rest.split_at_mut(blocks * MR * cols);
+        let (tile, sums) = rest.split_at_mut(MR * cols);
+        for (c, row) in panel.chunks_exact_mut(cols).enumerate() {
+            for (i, v) in row.iter_mut().enumerate() {
+                *v = if i < count { query(i, c) } else { 0.0 };
+            }
+        }
+        for (block, out) in logits.chunks_exact_mut(MR * cols).enumerate() {
+            tile_product(
+                isa,
+                depth,
+                (&[0.0; MR], &packed_keys[block * MR * depth..]),
+                (panel, Strided(cols)),
+                lanes,
+                (out, cols),
+            );
+        }
+        // The rows that fill up the last block are no keys.
+        softmax_columns(&mut logits[..keys * cols], sums);
+        for (block, v) in packed_values.chunks_exact(MR * keys).enumerate() {
+            tile_product(
+                isa,
+                keys,
+                (&[0.0; MR], v),
+                (logits, Strided(cols)),
+                lanes,
+                (tile, cols),
+            );
+            scale_rows(tile, sums);
+            let rows = MR.min(width - block * MR);
+            write(block * MR, &tile[..rows * cols]);
+        }
+    });
+}
+
 vectorised! {
     /// Replaces logits `[keys][cols]` by e^(logit − largest of the column) and leaves the inverse of the sum of each column in
     /// `inverse` `[cols]`.
@@ -251,7 +275,7 @@ vectorised! {
             let mut sum = [0.0f32; LANE];
             for row in logits.chunks_exact_mut(cols) {
                 for ((v, m), s) in row[at..at + LANE].iter_mut().zip(&max).zip(&mut sum) {
-                    *v = exp(*v - m);
+                    *v = exp::<FUSED>(*v - m);
                     *s += *v;
                 }
             }

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::activation::{Activation, silu};
-use super::isa::vectorised;
+use super::isa::{add_product, vectorised};
 use super::output::{Parts, filled};
 use super::planes::{Geometry, pad_plane};
 use super::scratch::with_scratch;
@@ -88,30 +88,59 @@ impl Depthwise {
 vectorised! {
     /// The convolution of consecutive positions, with bias and activation.
     fn strip(g: &Geometry, weights: &[f32], bias: f32, act: Activation, rows: &[f32], sums: &mut [f32]) {
-        sums.fill(bias);
+        let silu = act == Activation::Silu;
         match g.kernel {
-            3 => passes::<3>(g, weights, rows, sums),
-            5 => passes::<5>(g, weights, rows, sums),
-            _ => passes::<7>(g, weights, rows, sums),
-        }
-        if act == Activation::Silu {
-            sums.iter_mut().for_each(|v| *v = silu(*v));
+            3 => {
+                let taps: [&[f32]; 9] = std::array::from_fn(|t| &rows[g.tap(t / 3, t % 3)..][..sums.len()]);
+                all_taps::<FUSED>(taps, std::array::from_fn(|t| weights[t]), bias, silu, sums);
+            }
+            5 => row_by_row::<5, FUSED>(g, weights, bias, rows, silu, sums),
+            _ => row_by_row::<7, FUSED>(g, weights, bias, rows, silu, sums),
         }
     }
 }
 
-/// One pass over the sums per kernel row.
+/// Nine taps at once.
 #[inline(always)]
-fn passes<const K: usize>(g: &Geometry, weights: &[f32], rows: &[f32], sums: &mut [f32]) {
+fn all_taps<const FUSED: bool>(
+    taps: [&[f32]; 9],
+    weights: [f32; 9],
+    bias: f32,
+    act: bool,
+    sums: &mut [f32],
+) {
+    for (i, sum) in sums.iter_mut().enumerate() {
+        let mut v = bias;
+        for (tap, weight) in taps.iter().zip(weights) {
+            v = add_product::<FUSED>(weight, tap[i], v);
+        }
+        *sum = if act { silu::<FUSED>(v) } else { v };
+    }
+}
+
+/// One pass over the sums per kernel row: more taps than that do not fit into the registers.
+#[inline(always)]
+fn row_by_row<const K: usize, const FUSED: bool>(
+    g: &Geometry,
+    weights: &[f32],
+    bias: f32,
+    rows: &[f32],
+    act: bool,
+    sums: &mut [f32],
+) {
+    sums.fill(bias);
     for (ky, weights) in weights.chunks_exact(K).enumerate() {
         let taps: [&[f32]; K] = std::array::from_fn(|kx| &rows[g.tap(ky, kx)..][..sums.len()]);
         let weights: [f32; K] = std::array::from_fn(|kx| weights[kx]);
         for (i, sum) in sums.iter_mut().enumerate() {
             let mut v = *sum;
-            for kx in 0..K {
-                v += weights[kx] * taps[kx][i];
+            for (tap, weight) in taps.iter().zip(weights) {
+                v = add_product::<FUSED>(weight, tap[i], v);
             }
             *sum = v;
         }
+    }
+    if act {
+        sums.iter_mut().for_each(|v| *v = silu::<FUSED>(*v));
     }
 }

@@ -20,10 +20,12 @@ mod output;
 pub mod plain;
 mod planes;
 mod pool;
+mod routed;
 mod scratch;
 mod softmax;
 #[cfg(test)]
 mod tests;
+mod unfold;
 mod upsample;
 
 pub use activation::Activation;
@@ -31,6 +33,7 @@ pub use attention::attention;
 pub use conv::Conv2d;
 pub use norm::layer_norm_channels;
 pub use pool::max_pool2d_same;
+pub use routed::{Routes, routed_attention};
 pub use softmax::softmax_last;
 pub use upsample::upsample_nearest2x;
 

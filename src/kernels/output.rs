@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use super::isa::prefetch;
+
 /// A place to write parts of a result from any thread.
 #[derive(Clone, Copy)]
 pub(super) struct Parts<'a> {
@@ -46,6 +48,14 @@ impl Parts<'_> {
         // be the memory that is being filled.
         unsafe {
             std::ptr::copy_nonoverlapping(values.as_ptr(), self.start.add(from), values.len())
+        }
+    }
+
+    /// Asks for the cache lines of a part that will be written soon.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, from: usize, len: usize) {
+        for line in (from..from + len).step_by(16) {
+            prefetch(self.start.wrapping_add(line));
         }
     }
 }

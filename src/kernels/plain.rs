@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::Activation;
+use super::{Activation, Routes};
 
 /// Convolution of `x` `[B, in, H, W]` with `weight` `[out, in / groups, k, k]` and `bias` `[out]`.
 pub fn conv2d(
@@ -101,4 +101,45 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Tenso
 pub fn upsample_nearest2x(x: &Tensor) -> Result<Tensor> {
     let (_, _, height, width) = x.dims4()?;
     x.upsample_nearest2d(2 * height, 2 * width)
+}
+
+/// Token attention over routed regions, `qkv` `[1, 2·qk + C, H, W]`; result `[1, C, H, W]`.
+pub fn routed_attention(qkv: &Tensor, routes: Routes<'_>) -> Result<Tensor> {
+    let (_, channels, height, width) = qkv.dims4()?;
+    let Routes {
+        n_win: n,
+        heads,
+        qk_dim,
+        ..
+    } = routes;
+    let (c, k) = (channels - 2 * qk_dim, routes.topk());
+    let (h, w) = (height / n, width / n);
+    let (regions, tokens) = (n * n, h * w);
+    let ids = Tensor::from_slice(routes.routed, regions * k, qkv.device())?;
+    // `[S², heads, T, d]` of some channels.
+    let part = |start: usize, len: usize| {
+        qkv.narrow(1, start, len)?
+            .contiguous()?
+            .reshape(&[heads, len / heads, n, h, n, w][..])?
+            .permute([2, 4, 0, 3, 5, 1])?
+            .reshape((regions, heads, tokens, len / heads))
+    };
+    let gathered = |x: Tensor| {
+        let d = x.dim(D::Minus1)?;
+        let mut x = x
+            .index_select(&ids, 0)?
+            .reshape(&[regions, k, heads, tokens, d][..])?;
+        if let Some(weights) = routes.weights {
+            let weights = Tensor::from_slice(weights, &[regions, k, 1, 1, 1][..], qkv.device())?;
+            x = x.broadcast_mul(&weights)?;
+        }
+        x.transpose(1, 2)?.reshape((regions * heads, k * tokens, d))
+    };
+    let q = part(0, qk_dim)?.reshape((regions * heads, tokens, qk_dim / heads))?;
+    let keys = gathered(part(qk_dim, qk_dim)?)?;
+    let values = gathered(part(2 * qk_dim, c)?)?;
+    attention(&q, &keys, &values, routes.scale)?
+        .reshape(&[n, n, heads, h, w, c / heads][..])?
+        .permute([2, 5, 0, 3, 1, 4])?
+        .reshape((1, c, height, width))
 }

@@ -53,7 +53,7 @@ vectorised! {
             let max = reduce(row, f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
             row.iter_mut().for_each(|v| *v -= max);
         }
-        rows.iter_mut().for_each(|v| *v = exp(*v));
+        rows.iter_mut().for_each(|v| *v = exp::<FUSED>(*v));
         for row in rows.chunks_exact_mut(width) {
             let scale = 1.0 / reduce(row, 0.0, |a, b| a + b);
             row.iter_mut().for_each(|v| *v *= scale);

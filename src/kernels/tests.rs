@@ -312,3 +312,52 @@ fn other_number_types_take_the_plain_path() {
         [1, 4, 12, 12]
     );
 }
+
+#[test]
+fn routed_attention_equals_its_twin() {
+    // Regions of 1×1 to 3×5 tokens, one to all routes, equal and unequal widths, soft routing.
+    for (n_win, [h, w], heads, qk, c, topk, soft) in [
+        (2, [3, 5], 2, 8, 12, 3, false),
+        (4, [1, 1], 4, 8, 8, 16, true),
+        (3, [2, 7], 1, 5, 3, 1, false),
+        (1, [9, 8], 3, 6, 9, 1, true),
+    ] {
+        let qkv = noise(&[1, 2 * qk + c, n_win * h, n_win * w], 7);
+        let regions = n_win * n_win;
+        let routed: Vec<u32> = (0..regions * topk)
+            .map(|i| ((i * 5 + i / topk) % regions) as u32)
+            .collect();
+        let factors: Vec<f32> = (0..regions * topk)
+            .map(|i| 0.1 + (i % 7) as f32 / 7.0)
+            .collect();
+        let routes = Routes {
+            n_win,
+            heads,
+            qk_dim: qk,
+            routed: &routed,
+            weights: soft.then_some(&factors[..]),
+            scale: 0.3,
+        };
+        let fast = routed_attention(&qkv, routes).unwrap();
+        let twin = plain::routed_attention(&qkv, routes).unwrap();
+        assert!(difference(&fast, &twin) < 1e-5, "n_win {n_win}");
+    }
+}
+
+#[test]
+fn routes_that_do_not_fit_are_refused() {
+    let qkv = noise(&[1, 24, 4, 6], 1);
+    let routes = |n_win, heads, routed| Routes {
+        n_win,
+        heads,
+        qk_dim: 8,
+        routed,
+        weights: None,
+        scale: 1.0,
+    };
+    assert!(routed_attention(&qkv, routes(2, 2, &[0, 1, 2, 3])).is_ok());
+    assert!(routed_attention(&qkv, routes(2, 2, &[0, 1, 2, 4])).is_err());
+    assert!(routed_attention(&qkv, routes(2, 2, &[0, 1, 2])).is_err());
+    assert!(routed_attention(&qkv, routes(2, 3, &[0, 1, 2, 3])).is_err());
+    assert!(routed_attention(&qkv, routes(4, 2, &[0; 16])).is_err());
+}

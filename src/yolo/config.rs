@@ -86,7 +86,12 @@ impl Config {
         if text.trim().is_empty() {
             return Err("the file is empty; expected the keys nc, backbone and head".into());
         }
-        let raw: Raw = serde_saphyr::from_str(text).map_err(|e| first_line(&e.to_string()))?;
+        // Infinities arrive as words, so that a message can show them in their place.
+        let options = serde_saphyr::options! {
+            non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString
+        };
+        let raw: Raw = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|e| parser_problem(&e.to_string()))?;
         let classes = whole(raw.nc.as_ref(), "nc", 1, MAX_CLASSES)?
             .ok_or("nc is missing; expected the number of classes")?;
         let reg_max = whole(raw.reg_max.as_ref(), "reg_max", 1, 64)?.unwrap_or(16);
@@ -210,9 +215,12 @@ fn source(value: &Value, index: usize) -> Result<Option<usize>, String> {
     match absolute {
         -1 if index == 0 => Ok(None),
         a if a >= 0 && a < index as i64 => Ok(Some(a as usize)),
+        _ if index == 0 => Err(format!(
+            "from is {v}, which is no earlier row; expected -1, the picture"
+        )),
         _ => Err(format!(
-            "from is {v}, which is no earlier row; expected -1 to -{index} or 0 to {}",
-            index.saturating_sub(1)
+            "from is {v}, which is no earlier row; expected -{index} to -1 or 0 to {}",
+            index - 1
         )),
     }
 }
@@ -303,9 +311,12 @@ fn names_of(value: Option<&Value>, classes: usize) -> Result<Option<Vec<String>>
 }
 
 /// The parser's message without its drawing of the source.
-fn first_line(message: &str) -> String {
+fn parser_problem(message: &str) -> String {
     let line = message.lines().next().unwrap_or("not readable").trim();
     let line = line.strip_prefix("error: ").unwrap_or(line);
+    if line.contains("budget breached") {
+        return "it is too large, or becomes so when its aliases are expanded".into();
+    }
     format!("not a model definition ({line})")
 }
 

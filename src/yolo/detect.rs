@@ -76,13 +76,16 @@ impl Detect {
         let first = spec.channels.first().copied().unwrap_or(0);
         let box_width = 16.max(first / 4).max(4 * spec.reg_max);
         let class_width = first.max(spec.classes.min(100));
+        // The weights know better than the rule of thumb on the other rows.
+        let legacy = !vb.contains_tensor("cv3.0.0.0.conv.weight")
+            && (spec.legacy || vb.contains_tensor("cv3.0.0.conv.weight"));
         let head = |prefix: &str| -> Result<Vec<Branches>> {
             let level = |(i, &c): (usize, &usize)| {
                 let boxes = vb.pp(format!("{prefix}cv2.{i}"));
                 let scores = vb.pp(format!("{prefix}cv3.{i}"));
                 Ok(Branches {
                     boxes: plain_branch(&boxes, c, box_width, 4 * spec.reg_max)?,
-                    scores: if spec.legacy {
+                    scores: if legacy {
                         plain_branch(&scores, c, class_width, spec.classes)?
                     } else {
                         depthwise_branch(&scores, c, class_width, spec.classes)?

@@ -15,6 +15,8 @@ use crate::attention::{Arg, Attention, BuildArgs, Knobs, Trace, Watch, mechanism
 /// Limits on single rows, far beyond any detector.
 const MAX_CHANNELS: usize = 1 << 16;
 const MAX_KERNEL: usize = 63;
+/// Output numbers of a row per pixel of the network input: x-scale detectors have 32.
+const MAX_PER_PIXEL: f64 = 128.0;
 
 /// What a row does.
 #[derive(Debug)]
@@ -89,10 +91,10 @@ impl Network {
         };
         let root = weights.pp("model");
         for (i, row) in config.rows.iter().enumerate() {
-            let layer = builder
-                .layer(row, &root.pp(i))
-                .map_err(|e| format!("row {i} ({}): {e}", row.module))?;
-            builder.layers.push(layer);
+            let layer = builder.layer(row, &root.pp(i)).and_then(affordable);
+            builder
+                .layers
+                .push(layer.map_err(|e| format!("row {i} ({}): {e}", row.module))?);
         }
         let deepest = builder.layers.iter().map(|l| l.stride).fold(1.0, f64::max);
         match builder.layers.last().map(|l| &l.module) {
@@ -240,7 +242,7 @@ impl Builder<'_> {
             _ => {
                 let (block, channels, factor) = self.block(row, c, vb)?;
                 let stride = stride * factor;
-                if !(0.25..=1024.0).contains(&stride) {
+                if !(1.0..=1024.0).contains(&stride) {
                     return Err(format!(
                         "the map would have stride {stride}; expected 1 to 1024"
                     ));
@@ -322,7 +324,7 @@ impl Builder<'_> {
         let boxed = |b: Result<C2f>| b.map(|b| Box::new(b) as Box<dyn Block>);
         Ok(match row.module.as_str() {
             "Conv" | "DWConv" => {
-                let (c2, k) = (to()?, a.count(1, "kernel", Some(1), MAX_KERNEL)?);
+                let (c2, k) = (to()?, a.odd(1, "kernel", Some(1), MAX_KERNEL)?);
                 let s = a.count(2, "stride", Some(1), 8)?;
                 let groups = if row.module == "DWConv" {
                     gcd(c1, c2)
@@ -370,10 +372,7 @@ impl Builder<'_> {
                 (block(cib.map(|b| Box::new(b) as Box<dyn Block>))?, c2, 1.0)
             }
             "SPPF" => {
-                let (c2, k) = (to()?, a.count(1, "kernel", Some(5), MAX_KERNEL)?);
-                if k.is_multiple_of(2) {
-                    return Err(format!("kernel is {k}; expected an odd count"));
-                }
+                let (c2, k) = (to()?, a.odd(1, "kernel", Some(5), MAX_KERNEL)?);
                 let pools = a.count(2, "pools", Some(3), 16)?;
                 let shortcut = a.switch(3, "shortcut", false)?;
                 // YOLO26 writes all four arguments and has no activation there.
@@ -394,7 +393,7 @@ impl Builder<'_> {
                 (block(psa.map(|b| Box::new(b) as Box<dyn Block>))?, c2, 1.0)
             }
             "SCDown" => {
-                let (c2, k) = (to()?, a.count(1, "kernel", None, MAX_KERNEL)?);
+                let (c2, k) = (to()?, a.odd(1, "kernel", None, MAX_KERNEL)?);
                 let s = a.count(2, "stride", None, 8)?;
                 let down = ScDown::load(vb, [c1, c2], k, s);
                 (
@@ -435,6 +434,20 @@ impl Args<'_> {
         }
     }
 
+    /// A count whose window has a middle: others would not keep the map's size.
+    fn odd(
+        &self,
+        i: usize,
+        name: &str,
+        default: Option<usize>,
+        max: usize,
+    ) -> std::result::Result<usize, String> {
+        match self.count(i, name, default, max)? {
+            k if k.is_multiple_of(2) => Err(format!("{name} is {k}; expected an odd count")),
+            k => Ok(k),
+        }
+    }
+
     fn float(&self, i: usize, name: &str, default: f64) -> std::result::Result<f64, String> {
         match self.0.get(i) {
             None | Some(Arg::None) => Ok(default),
@@ -457,6 +470,20 @@ impl Args<'_> {
             )),
         }
     }
+}
+
+/// The layer, unless its output alone would fill the machine.
+fn affordable(layer: Layer) -> std::result::Result<Layer, String> {
+    let per_pixel = layer.channels as f64 / (layer.stride * layer.stride);
+    if per_pixel <= MAX_PER_PIXEL && layer.channels <= MAX_CHANNELS {
+        return Ok(layer);
+    }
+    Err(format!(
+        "it would have {} channels at stride {}; expected at most {}",
+        layer.channels,
+        layer.stride,
+        ((MAX_PER_PIXEL * layer.stride * layer.stride) as usize).min(MAX_CHANNELS)
+    ))
 }
 
 fn gcd(a: usize, b: usize) -> usize {

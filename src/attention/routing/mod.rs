@@ -10,16 +10,17 @@
 mod block;
 mod trace;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::{
     Arg, Array, Attention, BuildArgs, Indices, Knob, KnobValue, Knobs, Legal, MapSize, Mechanism,
     Watch, Watched, ceil_to, pad_to,
 };
-use crate::kernels::{self, Activation, Conv2d};
+use crate::kernels::{self, Activation, Conv2d, Routes};
 
 use block::Block;
 pub use trace::RoutingTrace;
@@ -36,22 +37,17 @@ pub static MECHANISM: Mechanism = Mechanism {
 
 /// Largest number of token-to-token weights that one layer may compute.
 const ATTENTION_BUDGET: usize = 64 << 20;
-/// Gathered keys and values of one chunk of regions: at most this many numbers at a time.
-const CHUNK: usize = 2 << 20;
 
 /// The layer: BRA alone, or inside a BiFormer block.
 #[derive(Debug)]
 pub struct RoutingAttention {
     config: Config,
-    /// `[C, 2·qk + C]`.
-    qkv: Tensor,
-    /// `[2·qk + C]`; padded tokens equal it.
-    qkv_bias: Tensor,
+    /// 1×1, to `2·qk + C` channels. Padded tokens equal its bias.
+    qkv: Conv2d,
     /// Depthwise convolution of the values (local position encoding); none if its side is 0.
     lepe: Option<Conv2d>,
-    /// `[C, C]`.
-    wo: Tensor,
-    wo_bias: Tensor,
+    /// 1×1.
+    wo: Conv2d,
     block: Option<Block>,
 }
 
@@ -104,13 +100,6 @@ struct Routing {
     routed: Indices,
     /// `[S², k]`.
     weights: Array,
-}
-
-/// Queries, keys and values of one image by region: `[S², heads, T, d]`.
-struct Parts {
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
 }
 
 fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
@@ -202,12 +191,15 @@ fn load(config: Config, vb: &VarBuilder<'_>) -> Result<RoutingAttention> {
     } else {
         None
     };
+    let linear = |name: &str, from: usize, to: usize| -> Result<Conv2d> {
+        let l = vb.pp(name);
+        let weight = l.get((to, from), "weight")?.reshape((to, from, 1, 1))?;
+        Conv2d::new(weight, Some(l.get(to, "bias")?), 1, 0, 1, Activation::None)
+    };
     Ok(RoutingAttention {
-        qkv: vb.get((width, c), "qkv.qkv.weight")?.t()?.contiguous()?,
-        qkv_bias: vb.get(width, "qkv.qkv.bias")?,
+        qkv: linear("qkv.qkv", c, width)?,
         lepe,
-        wo: vb.get((c, c), "wo.weight")?.t()?.contiguous()?,
-        wo_bias: vb.get(c, "wo.bias")?,
+        wo: linear("wo", c, c)?,
         block: None,
         config,
     })
@@ -334,43 +326,15 @@ impl RoutingAttention {
             qk_dim,
             ..
         } = self.config;
-        let (s2, t) = (regions.count(), regions.tokens());
-        let tokens = to_regions(x, regions)?.reshape((s2 * t, c))?;
-        let qkv = tokens.matmul(&self.qkv)?.broadcast_add(&self.qkv_bias)?;
-        let slice = |start, len| qkv.narrow(1, start, len)?.reshape((s2, t, len));
-        let (q, k, v) = (
-            slice(0, qk_dim)?,
-            slice(qk_dim, qk_dim)?,
-            slice(2 * qk_dim, c)?,
-        );
-
-        let routing = self.route(&q.mean(1)?, &k.mean(1)?, topk)?;
-        let parts = Parts {
-            q: self.by_head(&q)?,
-            k: self.by_head(&k)?,
-            v: self.by_head(&v)?,
-        };
-        let out = self.token_attention(&parts, &routing, topk)?;
-        let mut y = from_regions(&out, regions)?;
+        let qkv = self.qkv.forward(&x.contiguous()?)?;
+        let routing = self.route(&qkv, regions, topk)?;
+        let mut y = kernels::routed_attention(&qkv, self.routes(&routing, regions))?;
         if let Some(lepe) = &self.lepe {
-            y = (y + lepe.forward(&from_regions(&v, regions)?)?)?;
+            y = (y + lepe.forward(&qkv.narrow(1, 2 * qk_dim, c)?.contiguous()?)?)?;
         }
-        let y = y
-            .flatten_from(2)?
-            .transpose(1, 2)?
-            .contiguous()?
-            .broadcast_matmul(&self.wo)?
-            .broadcast_add(&self.wo_bias)?
-            .transpose(1, 2)?
-            .reshape((1, c, regions.padded[0], regions.padded[1]))?
-            .contiguous()?;
-
+        let y = self.wo.forward(&y)?;
         if !watch.is_on() {
             return Ok((y, None));
-        }
-        let mut kept = std::collections::BTreeMap::new();
-        for region in watch.focus(s2) {
-            kept.insert(region, self.weights_of(&parts, &routing, topk, region)?);
         }
         let trace = RoutingTrace {
             map: regions.map,
@@ -378,10 +342,15 @@ impl RoutingAttention {
             n_win: regions.n_win,
             region: regions.region,
             topk,
+            token_attention: self.weights(
+                &qkv,
+                &routing,
+                regions,
+                &watch.focus(regions.count()),
+            )?,
             affinity: routing.affinity,
             routed: routing.routed,
             weights: routing.weights,
-            token_attention: kept,
             // Replaced by the caller, who has the unpadded tensors.
             input: x.get(0)?,
             output: y.get(0)?,
@@ -394,21 +363,30 @@ impl RoutingAttention {
         (self.config.qk_dim as f64).powf(-0.5)
     }
 
-    /// `[S², T, d]` to `[S², heads, T, d / heads]`.
-    fn by_head(&self, x: &Tensor) -> Result<Tensor> {
-        let (s2, t, d) = x.dims3()?;
-        let heads = self.config.heads;
-        x.reshape((s2, t, heads, d / heads))?
-            .transpose(1, 2)?
-            .contiguous()
+    fn routes<'a>(&self, routing: &'a Routing, regions: Regions) -> Routes<'a> {
+        Routes {
+            n_win: regions.n_win,
+            heads: self.config.heads,
+            qk_dim: self.config.qk_dim,
+            routed: routing.routed.data(),
+            weights: self.config.soft_routing.then(|| routing.weights.data()),
+            scale: self.scale(),
+        }
     }
 
-    /// Region means `[S², qk]` to who reads from whom. Ranked on the host: the tables are small,
-    /// and a stable order makes equal logits deterministic.
-    fn route(&self, q: &Tensor, k: &Tensor, topk: usize) -> Result<Routing> {
-        let logits = (q * self.scale())?.matmul(&k.t()?)?;
-        let affinity = Array::from_tensor(&logits)?;
-        let s2 = logits.dim(0)?;
+    /// Who reads from whom, by the region means of queries and keys. Ranked on the host: the
+    /// tables are small, and a stable order makes equal logits deterministic.
+    fn route(&self, qkv: &Tensor, regions: Regions, topk: usize) -> Result<Routing> {
+        let qk = self.config.qk_dim;
+        let [h, w] = regions.region;
+        let s2 = regions.count();
+        let means = qkv
+            .narrow(1, 0, 2 * qk)?
+            .contiguous()?
+            .avg_pool2d_with_stride((h, w), (h, w))?
+            .reshape((2 * qk, s2))?;
+        let q = (means.narrow(0, 0, qk)?.t()? * self.scale())?;
+        let affinity = Array::from_tensor(&q.matmul(&means.narrow(0, qk, qk)?)?)?;
         let mut routed = Vec::with_capacity(s2 * topk);
         let mut weights = Vec::with_capacity(s2 * topk);
         for region in 0..s2 {
@@ -436,67 +414,45 @@ impl RoutingAttention {
         }
     }
 
-    /// Keys or values `[S², heads, T, d]` of the regions that `range` of regions read from:
-    /// `[n · heads, k · T, d]`.
-    fn gather(
+    /// The attention weights `[heads, T, k · T]` of the tokens of some regions. The output does
+    /// not need them as a whole: they are computed for looking at only.
+    fn weights(
         &self,
-        x: &Tensor,
+        qkv: &Tensor,
         routing: &Routing,
-        topk: usize,
-        range: std::ops::Range<usize>,
-    ) -> Result<Tensor> {
-        let (_, heads, t, d) = x.dims4()?;
-        let n = range.len();
-        let ids = &routing.routed.data()[range.start * topk..range.end * topk];
-        let ids = Tensor::from_slice(ids, n * topk, x.device())?;
-        let mut picked = x
-            .index_select(&ids, 0)?
-            .reshape(&[n, topk, heads, t, d][..])?;
-        if self.config.soft_routing {
-            let w = &routing.weights.data()[range.start * topk..range.end * topk];
-            let w = Tensor::from_slice(w, &[n, topk, 1, 1, 1][..], x.device())?;
-            picked = picked.broadcast_mul(&w)?;
+        regions: Regions,
+        focus: &[usize],
+    ) -> Result<BTreeMap<usize, Array>> {
+        let mut kept = BTreeMap::new();
+        if focus.is_empty() {
+            return Ok(kept);
         }
-        picked
-            .transpose(1, 2)?
-            .reshape((n * heads, topk * t, d))?
-            .contiguous()
-    }
-
-    /// Tokens attend to the tokens of the routed regions: `[S², T, C]`.
-    fn token_attention(&self, parts: &Parts, routing: &Routing, topk: usize) -> Result<Tensor> {
-        let (s2, heads, t, dq) = parts.q.dims4()?;
-        let dv = parts.v.dim(D::Minus1)?;
-        let per_region = topk * t * heads * (dq + dv);
-        let step = (CHUNK / per_region.max(1)).clamp(1, s2);
-        let mut outputs = Vec::with_capacity(s2.div_ceil(step));
-        for start in (0..s2).step_by(step) {
-            let range = start..(start + step).min(s2);
-            let n = range.len();
-            let q = parts.q.narrow(0, start, n)?.reshape((n * heads, t, dq))?;
-            let k = self.gather(&parts.k, routing, topk, range.clone())?;
-            let v = self.gather(&parts.v, routing, topk, range)?;
-            let out = kernels::attention(&q, &k, &v, self.scale())?;
-            outputs.push(out.reshape((n, heads, t, dv))?.transpose(1, 2)?.reshape((
-                n,
-                t,
-                heads * dv,
-            ))?);
+        let (heads, qk) = (self.config.heads, self.config.qk_dim);
+        let (t, d) = (regions.tokens(), qk / heads);
+        let by_head = |start: usize| {
+            to_regions(&qkv.narrow(1, start, qk)?, regions)?
+                .reshape((regions.count(), t, heads, d))?
+                .transpose(1, 2)?
+                .contiguous()
+        };
+        let (q, k) = ((by_head(0)? * self.scale())?, by_head(qk)?);
+        for &region in focus {
+            let ids = routing.routed.row(region);
+            let topk = ids.len();
+            let mut keys = k.index_select(&Tensor::from_slice(ids, topk, k.device())?, 0)?;
+            if self.config.soft_routing {
+                let w = routing.weights.row(region);
+                keys = keys.broadcast_mul(&Tensor::from_slice(w, (topk, 1, 1, 1), k.device())?)?;
+            }
+            // `[k, heads, T, d]` to `[heads, d, k · T]`.
+            let keys = keys.permute((1, 3, 0, 2))?.reshape((heads, d, topk * t))?;
+            let logits = q.get(region)?.matmul(&keys)?;
+            kept.insert(
+                region,
+                Array::from_tensor(&kernels::softmax_last(&logits)?)?,
+            );
         }
-        Tensor::cat(&outputs, 0)
-    }
-
-    /// The attention weights of one region's tokens: `[heads, T, k · T]`.
-    fn weights_of(
-        &self,
-        parts: &Parts,
-        routing: &Routing,
-        topk: usize,
-        region: usize,
-    ) -> Result<Array> {
-        let k = self.gather(&parts.k, routing, topk, region..region + 1)?;
-        let logits = (parts.q.get(region)? * self.scale())?.matmul(&k.t()?)?;
-        Array::from_tensor(&kernels::softmax_last(&logits)?)
+        Ok(kept)
     }
 }
 
@@ -504,16 +460,8 @@ impl RoutingAttention {
 fn to_regions(x: &Tensor, r: Regions) -> Result<Tensor> {
     let c = x.dim(1)?;
     let [h, w] = r.region;
-    x.reshape(&[c, r.n_win, h, r.n_win, w][..])?
+    x.contiguous()?
+        .reshape(&[c, r.n_win, h, r.n_win, w][..])?
         .permute([1, 3, 2, 4, 0])?
         .reshape((r.count(), h * w, c))
-}
-
-/// `[S², T, C]` to `[1, C, H, W]`.
-fn from_regions(x: &Tensor, r: Regions) -> Result<Tensor> {
-    let c = x.dim(D::Minus1)?;
-    let [h, w] = r.region;
-    x.reshape(&[r.n_win, r.n_win, h, w, c][..])?
-        .permute([4, 0, 2, 1, 3])?
-        .reshape((1, c, r.padded[0], r.padded[1]))
 }

@@ -322,13 +322,13 @@ impl SuperTokenAttention {
         let part = |i: usize| qkv.get(i)?.reshape((b * self.heads, n, d));
         let (q, k, v) = (part(0)?, part(1)?, part(2)?);
         let scale = (d as f64).powf(-0.5);
-        let (out, weights) = if want_weights {
+        // The output comes from the same kernel whether or not anyone watches: same bytes.
+        let out = kernels::attention(&q, &k, &v, scale)?;
+        let weights = if want_weights {
             let logits = (q.matmul(&k.t()?)? * scale)?;
-            let weights = kernels::softmax_last(&logits)?;
-            let out = weights.matmul(&v)?;
-            (out, Some(weights.reshape((b, self.heads, n, n))?))
+            Some(kernels::softmax_last(&logits)?.reshape((b, self.heads, n, n))?)
         } else {
-            (kernels::attention(&q, &k, &v, scale)?, None)
+            None
         };
         let out = out
             .reshape((b, self.heads, n, d))?

@@ -112,6 +112,9 @@ impl C2f {
         part: impl Fn(&VarBuilder<'_>, usize) -> Result<Box<dyn Block>>,
     ) -> Result<Self> {
         let half = expand(to, e);
+        if half < 2 {
+            candle_core::bail!("expansion {e} leaves {half} of {to} channels inside");
+        }
         Ok(Self {
             cv1: load_conv(&vb.pp("cv1"), ConvSpec::new(from, 2 * half, 1))?,
             cv2: load_conv(&vb.pp("cv2"), ConvSpec::new((2 + n) * half, to, 1))?,

@@ -1,0 +1,219 @@
+//! Attention of the tokens of each region over the tokens of the regions it is routed to.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+use super::attention::{Sizes, attend_tile};
+use super::micro::{LANE, NR, pack_rows, packed_len};
+use super::output::{Parts, filled};
+use super::scratch::with_scratch;
+use super::{is_fast, plain, values};
+
+/// Who reads from whom, on a map that is cut into `n_win × n_win` regions.
+#[derive(Debug, Clone, Copy)]
+pub struct Routes<'a> {
+    /// Regions per side; it divides both sides of the map.
+    pub n_win: usize,
+    /// Heads; they divide queries and values into contiguous channels.
+    pub heads: usize,
+    /// Channels of the queries, and of the keys.
+    pub qk_dim: usize,
+    /// `[S², k]` row-major: the regions that each region reads from.
+    pub routed: &'a [u32],
+    /// `[S², k]` factors on keys and values, or none.
+    pub weights: Option<&'a [f32]>,
+    /// Factor on the logits.
+    pub scale: f64,
+}
+
+impl Routes<'_> {
+    /// Regions that each region reads from.
+    pub(super) fn topk(&self) -> usize {
+        self.routed.len() / (self.n_win * self.n_win).max(1)
+    }
+}
+
+/// Token attention over routed regions.
+///
+/// `qkv` `[1, 2·qk + C, H, W]` holds queries, keys and values one after the other; the result is
+/// `[1, C, H, W]`.
+///
+/// # Errors
+/// When the routes do not fit the map.
+pub fn routed_attention(qkv: &Tensor, routes: Routes<'_>) -> Result<Tensor> {
+    let (batch, channels, height, width) = qkv.dims4()?;
+    let Routes {
+        n_win,
+        heads,
+        qk_dim,
+        routed,
+        weights,
+        ..
+    } = routes;
+    let regions = n_win * n_win;
+    let c = channels.saturating_sub(2 * qk_dim);
+    let fits = batch == 1
+        && regions > 0
+        && height.is_multiple_of(n_win)
+        && width.is_multiple_of(n_win)
+        && heads > 0
+        && c > 0
+        && c.is_multiple_of(heads)
+        && qk_dim.is_multiple_of(heads)
+        && !routed.is_empty()
+        && routed.len().is_multiple_of(regions)
+        && routed.iter().all(|&r| (r as usize) < regions)
+        && weights.is_none_or(|w| w.len() == routed.len());
+    if !fits {
+        bail!("routes {routes:?} do not fit a map {:?}", qkv.shape());
+    }
+    if !is_fast(qkv) {
+        return plain::routed_attention(qkv, routes);
+    }
+    qkv.contiguous()?.apply_op1_no_bwd(&Run {
+        routes,
+        channels: c,
+    })
+}
+
+struct Run<'a> {
+    routes: Routes<'a>,
+    /// Channels of the values.
+    channels: usize,
+}
+
+impl CustomOp1 for Run<'_> {
+    fn name(&self) -> &'static str {
+        "routed-attention"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, _, height, width) = layout.shape().dims4()?;
+        let map = Map {
+            qkv: values(storage, layout)?,
+            width,
+            plane: height * width,
+            region: [height / self.routes.n_win, width / self.routes.n_win],
+            n_win: self.routes.n_win,
+        };
+        let tasks = self.routes.n_win * self.routes.n_win * self.routes.heads;
+        let fill = |out: Parts<'_>| {
+            (0..tasks).into_par_iter().for_each(|task| {
+                self.attend(
+                    &map,
+                    task / self.routes.heads,
+                    task % self.routes.heads,
+                    out,
+                )
+            });
+        };
+        // SAFETY: `attend` writes every token of its region in every channel of its head.
+        let y = unsafe { filled(self.channels * map.plane, fill) };
+        Ok((
+            CpuStorage::F32(y),
+            Shape::from((1, self.channels, height, width)),
+        ))
+    }
+}
+
+/// The map by region.
+struct Map<'a> {
+    qkv: &'a [f32],
+    width: usize,
+    plane: usize,
+    /// Height and width of a region.
+    region: [usize; 2],
+    n_win: usize,
+}
+
+impl Map<'_> {
+    /// Where token `token` of `region` lies in a plane.
+    fn position(&self, region: usize, token: usize) -> usize {
+        let [h, w] = self.region;
+        let y = region / self.n_win * h + token / w;
+        let x = region % self.n_win * w + token % w;
+        y * self.width + x
+    }
+}
+
+impl Run<'_> {
+    /// One head of one region.
+    fn attend(&self, map: &Map<'_>, region: usize, head: usize, out: Parts<'_>) {
+        let Routes {
+            heads,
+            qk_dim,
+            routed,
+            weights,
+            scale,
+            ..
+        } = self.routes;
+        let topk = self.routes.topk();
+        let tokens = map.region[0] * map.region[1];
+        let sizes = Sizes {
+            depth: qk_dim / heads,
+            keys: topk * tokens,
+            width: self.channels / heads,
+        };
+        let first_q = head * sizes.depth;
+        let first_k = qk_dim + head * sizes.depth;
+        let first_v = 2 * qk_dim + head * sizes.width;
+        let (key_len, value_len) = (
+            packed_len(sizes.keys, sizes.depth),
+            packed_len(sizes.width, sizes.keys),
+        );
+        let at = |channel: usize, position: usize| map.qkv[channel * map.plane + position];
+        // A factor on keys and values, and where the key lies.
+        let key = |row: usize| {
+            let route = region * topk + row / tokens;
+            let factor = weights.map_or(1.0, |w| w[route]);
+            (factor, map.position(routed[route] as usize, row % tokens))
+        };
+        with_scratch(key_len + value_len + 2 * sizes.keys, |scratch| {
+            let (keys, rest) = scratch.split_at_mut(key_len);
+            let (packed_values, _) = rest.split_at_mut(value_len);
+            pack_rows(sizes.keys, sizes.depth, keys, |row, c| {
+                let (factor, position) = key(row);
+                factor * at(first_k + c, position)
+            });
+            pack_rows(sizes.width, sizes.keys, packed_values, |c, row| {
+                let (factor, position) = key(row);
+                factor * at(first_v + c, position)
+            });
+            let packed = (&*keys, &*packed_values);
+            (0..tokens.div_ceil(NR)).into_par_iter().for_each(|tile| {
+                let first = tile * NR;
+                let count = NR.min(tokens - first);
+                let cols = count.div_ceil(LANE) * LANE;
+                let query = |i: usize, c: usize| {
+                    at(first_q + c, map.position(region, first + i)) * scale as f32
+                };
+                attend_tile(sizes, packed, count, query, |column, rows| {
+                    for (r, row) in rows.chunks_exact(cols).enumerate() {
+                        let plane = (head * sizes.width + column + r) * map.plane;
+                        self.write(map, (region, first), plane, &row[..count], out);
+                    }
+                });
+            });
+        });
+    }
+
+    /// One channel of consecutive tokens of a region: runs within a row of the region.
+    fn write(
+        &self,
+        map: &Map<'_>,
+        (region, first): (usize, usize),
+        plane: usize,
+        row: &[f32],
+        out: Parts<'_>,
+    ) {
+        let w = map.region[1];
+        let mut done = 0;
+        while done < row.len() {
+            let token = first + done;
+            let run = (w - token % w).min(row.len() - done);
+            // SAFETY: no other task has these tokens in this channel.
+            unsafe { out.write(plane + map.position(region, token), &row[done..done + run]) };
+            done += run;
+        }
+    }
+}
