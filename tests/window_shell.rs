@@ -391,6 +391,58 @@ fn pictures_and_paths_are_pasted() {
     assert_eq!(harness.state().photo().unwrap().name, "astronaut.png");
 }
 
+/// A file as a desktop drops it.
+#[derive(Debug)]
+struct Dropped(PathBuf);
+
+impl egui::DroppedFile for Dropped {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        std::fs::read(&self.0).map_err(|e| e.to_string())
+    }
+}
+
+#[test]
+fn pictures_and_model_folders_are_dropped() {
+    let mut harness = window();
+    for path in ["assets/samples/coffee.png", "tests/golden/tiny/model.yaml"] {
+        let file = std::sync::Arc::new(Dropped(repository(path)));
+        harness.input_mut().dropped_files.push(file);
+        settle(&mut harness);
+    }
+    let app = harness.state();
+    assert!(errors(app).is_empty(), "{:?}", errors(app));
+    assert_eq!(app.photo().unwrap().name, "coffee.png");
+    assert_eq!(app.kept().model, Some(repository("tests/golden/tiny")));
+    assert_eq!(app.kept().recent.paths().len(), 2);
+    // The files of the recent list are opened again; what is gone says so.
+    press(&mut harness, "Recent files");
+    harness.get_by_label_contains("coffee.png").rect();
+}
+
+#[test]
+fn examples_themes_and_about_are_found_in_the_menus() {
+    let mut harness = window();
+    press(&mut harness, "Examples");
+    press(&mut harness, "Astronaut");
+    settle(&mut harness);
+    assert_eq!(harness.state().photo().unwrap().name, "astronaut.png");
+    for (theme, expected) in [("Light", egui::Theme::Light), ("Dark", egui::Theme::Dark)] {
+        press(&mut harness, "View");
+        press(&mut harness, "Theme");
+        press(&mut harness, theme);
+        assert_eq!(harness.ctx.theme(), expected);
+    }
+    assert_eq!(harness.state().kept().theme, egui::ThemePreference::Dark);
+    harness.key_press(egui::Key::F1);
+    harness.run_steps(3);
+    assert!(harness.query_by_label_contains("Licence").is_some());
+    press(&mut harness, "Close");
+    assert!(harness.query_by_label_contains("Licence").is_none());
+}
+
 #[test]
 fn undo_takes_back_and_redo_makes_again() {
     let mut harness = window();

@@ -125,7 +125,9 @@ impl Command {
             }
             Self::ResetLayout => "Show all panes in their first places",
             Self::ZoomFit => "Show the whole picture in each pane",
-            Self::ZoomActual => "Show one pixel of the picture on one pixel of the screen",
+            Self::ZoomActual => {
+                "Show about one pixel of the picture on one of the screen, in the widest pane"
+            }
             Self::Theme(_) => "Colours of the window",
             Self::Messages => "All notes and errors since the start",
             Self::About => "Version, licence and what this program shows",

@@ -163,10 +163,10 @@ impl App {
         }
         match photo {
             Some(Ok((photo, source))) => {
-                let same = self.kept.photo == source;
-                self.note_photo(&source);
+                let before = self.kept.photo.clone();
+                self.note_photo(source);
                 self.session.set_photo(*photo);
-                if !same {
+                if self.kept.photo != before {
                     self.forget_places();
                 }
             }
@@ -192,7 +192,7 @@ impl App {
         match opened {
             Opened::Photo(photo, source) => {
                 if let Some(source) = source {
-                    self.note_photo(&source);
+                    self.note_photo(source);
                 }
                 self.forget_places();
                 self.session.set_photo(*photo);
@@ -201,15 +201,15 @@ impl App {
         }
     }
 
-    fn note_photo(&mut self, source: &PhotoSource) {
-        if let PhotoSource::File(path) = source {
+    /// Remembers where the photograph is found again.
+    fn note_photo(&mut self, source: PhotoSource) {
+        if let PhotoSource::File(path) = &source {
             self.kept.recent.push(path);
             self.missing.remove(path);
-            if path.to_str().is_none() {
-                return;
-            }
         }
-        self.kept.photo = source.clone();
+        if let Some(source) = source.lasting() {
+            self.kept.photo = source;
+        }
     }
 
     /// Rows of another model mean nothing on this one.
@@ -426,7 +426,7 @@ impl App {
 fn folder_of(model: &Model) -> Option<PathBuf> {
     match &model.origin {
         Origin::Bundled => None,
-        Origin::Folder(folder) => folder.to_str().map(PathBuf::from),
+        Origin::Folder(folder) => source::lasting(folder),
     }
 }
 
