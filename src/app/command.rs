@@ -3,7 +3,8 @@
 
 use egui::{Button, Key, KeyboardShortcut, Modifiers, ThemePreference, Ui};
 
-use super::open::{Dialog, Wanted};
+use super::dialog::Dialog;
+use super::open::Wanted;
 
 /// A thing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

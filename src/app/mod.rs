@@ -3,9 +3,11 @@
 //! It computes no attention and never waits: [`session`] talks with the engine's thread, [`open`]
 //! opens files on threads of its own, and every frame draws the newest snapshot.
 
+mod actions;
 pub mod canvas;
 pub mod color_bar;
 mod command;
+mod dialog;
 mod drop;
 mod keep;
 mod knobs_panel;
