@@ -83,17 +83,21 @@ impl<'a> Pen<'a> {
         for link in links {
             let share = (link.weight / strongest).clamp(0.0, 1.0);
             let width = 1.25 + 2.25 * share;
-            let color = RELATED.gamma_multiply(0.45 + 0.55 * share);
+            let strength = 0.55 + 0.45 * share;
+            let (color, casing) = (
+                RELATED.gamma_multiply(strength),
+                CASING.gamma_multiply(strength),
+            );
             let (from, to) = (self.point(link.from), self.point(link.to));
             if (to - from).length() < 2.0 {
                 // A region that reads from itself.
                 self.painter
-                    .circle_stroke(from, 7.0, Stroke::new(width + 2.0, CASING));
+                    .circle_stroke(from, 7.0, Stroke::new(width + 2.0, casing));
                 cores.push(Shape::circle_stroke(from, 7.0, Stroke::new(width, color)));
                 continue;
             }
             self.painter
-                .extend(arrow(from, to, width + 2.0, CASING, 1.5));
+                .extend(arrow(from, to, width + 2.0, casing, 1.5));
             cores.extend(arrow(from, to, width, color, 0.0));
         }
         self.painter.extend(cores);
