@@ -51,9 +51,9 @@ impl<'a> Labels<'a> {
         Some(place)
     }
 
-    /// The longest of `texts` that fits into `rect` at its top left corner; `None` where not even
-    /// the last one does.
-    pub fn inside(&mut self, rect: Rect, texts: &[&str]) -> Option<Rect> {
+    /// The first of `texts` that fits into `rect`, in the free corner farthest from `source`;
+    /// `None` where not even the last one does.
+    pub fn inside(&mut self, rect: Rect, source: Pos2, texts: &[&str]) -> Option<Rect> {
         // What lies below shall be seen through it.
         let paper = Color32::from_black_alpha(150);
         let seen = rect.intersect(self.painter.clip_rect());
@@ -62,10 +62,15 @@ impl<'a> Labels<'a> {
             if size.x > seen.width() || size.y > seen.height() {
                 continue;
             }
-            let corners = [
+            let (right, bottom) = (seen.right() - size.x, seen.bottom() - size.y);
+            let mut corners = [
                 (seen.left(), seen.top()),
-                (seen.left(), seen.bottom() - size.y),
+                (right, seen.top()),
+                (seen.left(), bottom),
+                (right, bottom),
             ];
+            let away = |&(x, y): &(f32, f32)| source.distance(Pos2::new(x, y) + size / 2.0);
+            corners.sort_by(|a, b| away(b).total_cmp(&away(a)));
             if let Some(place) = self.free(size, &corners) {
                 self.put(place, galley, paper);
                 return Some(place);

@@ -113,7 +113,7 @@ impl Ordered {
             .label_formatter(|_| None);
         // In little room the bars come first.
         let plot = match ui.available_height() > 150.0 {
-            true => plot.x_axis_label(x_label).y_axis_label(self.bars.quantity),
+            true => plot.x_axis_label(x_label),
             false => plot,
         };
         let ink = [

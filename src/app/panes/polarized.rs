@@ -216,6 +216,8 @@ impl Polarized {
             ui.checkbox(&mut self.sorted, "sorted")
                 .on_hover_text("Largest first; otherwise in the order of the channels");
         });
+        // Half of the topmost number of the axis sticks out.
+        ui.add_space(3.0);
         let weights = self.channels == Channels::Weight;
         let selected = cx.selection.channel.filter(|_| weights);
         let pointed = self.ordered(seen).show(ui, selected);

@@ -16,14 +16,15 @@ pub fn paint(pen: &Pen<'_>, painter: &egui::Painter, seen: &Seen<'_>) {
             MarkKind::Related => pen.frame(mark.rect, RELATED, 2.5),
         }
     }
-    pen.links(&links);
+    pen.links(&links, seen.trace.region);
+    let source = pen.rect(seen.trace.rect(seen.region)).center();
     let mut labels = Labels::new(painter);
     for (rank, mark) in marks.iter().enumerate() {
         if mark.kind == MarkKind::Related {
             let two_lines = mark.label.replace(" · ", "\n");
             let short = (rank + 1).to_string();
             let rect = pen.rect(mark.rect).shrink(1.0);
-            labels.inside(rect, &[&mark.label, &two_lines, &short]);
+            labels.inside(rect, source, &[&mark.label, &two_lines, &short]);
         }
     }
     if let Some(pinned) = seen.pinned.filter(|p| *p != seen.region) {
