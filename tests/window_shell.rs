@@ -352,6 +352,8 @@ fn every_control_is_reached_with_the_tab_key() {
         "confidence",
         "Messages",
         "stoken_size",
+        "Help on detections",
+        "File",
     ] {
         assert!(reached.contains(name), "{name} is not in {reached:?}");
     }

@@ -169,6 +169,7 @@ fn input_size(ui: &mut Ui, settings: &mut Settings, model: &Model) {
         false => size.to_string(),
     };
     let combo = ComboBox::from_label("input size")
+        .height(340.0)
         .selected_text(text(used))
         .show_ui(ui, |ui| {
             let first = MIN_SIZE.div_ceil(stride) * stride;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use attnscope::app::{App, AppOptions, Kept, Kind};
 use egui::Role;
 use egui_kittest::Harness;
-use egui_kittest::kittest::{NodeT, Queryable};
+use egui_kittest::kittest::Queryable;
 
 use super::{choose_layer, press, routes, settle, slide, window, window_with};
 
