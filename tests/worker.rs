@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -262,4 +263,23 @@ fn a_worker_without_wishes_ends_at_once() {
     let start = Instant::now();
     drop(Worker::start(Engine::default(), || {}).unwrap());
     assert!(start.elapsed() < Duration::from_millis(500));
+}
+
+#[test]
+fn a_panic_in_a_run_is_a_failure_and_not_the_end() {
+    let (model, photo) = (tiny(), photo(1, 150, 100));
+    let calls = AtomicUsize::new(0);
+    let wake = move || {
+        // Amid the first run, in the thread of the engine.
+        assert!(calls.fetch_add(1, Ordering::Relaxed) > 0, "a defect");
+    };
+    let worker = Worker::start(Engine::default(), wake).unwrap();
+    worker.wish(photo.clone(), model.clone(), watched(&model));
+    let failed = worker.wait(LONG).unwrap();
+    assert_eq!(failed.fulfilled, 0);
+    assert_eq!(failed.failure.as_ref().map(|f| f.wish), Some(1));
+    assert_eq!(failed.progress, None);
+    worker.wish(photo, model.clone(), watched(&model));
+    let snapshot = worker.wait(LONG).unwrap();
+    assert_eq!((snapshot.fulfilled, &snapshot.failure), (2, &None));
 }

@@ -90,6 +90,11 @@ impl Engine {
         self.store.bytes()
     }
 
+    /// Lets go of everything that was computed before.
+    pub fn forget(&mut self) {
+        *self = Self::new(self.store.budget());
+    }
+
     /// Fulfils a wish.
     ///
     /// # Errors

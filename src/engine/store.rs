@@ -84,6 +84,11 @@ impl Store {
         }
     }
 
+    /// Most memory that may be held, in bytes.
+    pub(super) fn budget(&self) -> usize {
+        self.budget
+    }
+
     /// Memory held, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
