@@ -1,7 +1,7 @@
 //! `attnscope analyze`: detections, traces and pictures of photographs as files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::args::AnalyzeArgs;
-use super::output::FileSet;
+use super::output::{self, FileSet};
 use crate::attention::{Clamp, Knobs, Watch};
 use crate::checkpoint::{Model, Origin};
 use crate::engine::{self, Engine, Outcome, Settings, Wish};
@@ -21,6 +21,8 @@ use crate::{Error, Result};
 
 /// Pixels per point of the written pictures.
 const FIGURE_SCALE: f32 = 1.5;
+/// Where a moved input size stands among the rows with moved knobs.
+const INPUT: &str = "input";
 
 /// `detections.json`.
 #[derive(Serialize)]
@@ -85,18 +87,27 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<()> {
     }
     let model = Arc::new(open_model(args.model.as_deref(), &open.device)?);
     let settings = settings(args, &model)?;
-    for clamp in clamps(&settings, &model).into_values().flatten() {
-        eprintln!("attnscope: {clamp}");
+    for (place, clamps) in clamps(&settings, &model) {
+        for clamp in clamps {
+            match place.as_str() {
+                INPUT => eprintln!("attnscope: {clamp}"),
+                row => eprintln!("attnscope: layer {row}: {clamp}"),
+            }
+        }
     }
-    let mut engine = Engine::new(0);
+    // Better now than after the first picture, and once rather than for each.
+    output::check_folder(&args.out)?;
     let bar = progress_bar(args.images.len());
     let names = folder_names(&args.images);
     let mut failed = 0;
     for (path, name) in args.images.iter().zip(names) {
         bar.set_message(path.display().to_string());
-        let done = analyze(&mut engine, path, &model, &settings, &open.name)
+        let done = analyze(path, &model, &settings, &open.name)
             .and_then(|(outcome, report)| write(&args.out.join(name), &outcome, &report));
         if let Err(error) = done {
+            if args.images.len() == 1 {
+                return Err(error);
+            }
             failed += 1;
             bar.suspend(|| eprintln!("attnscope: {error}"));
         }
@@ -181,7 +192,7 @@ fn settings(args: &AnalyzeArgs, model: &Model) -> Result<Settings> {
 fn clamps(settings: &Settings, model: &Model) -> BTreeMap<String, Vec<Clamp>> {
     let mut all = BTreeMap::new();
     if let (_, Some(clamp)) = settings.size_on(model) {
-        all.insert("input".to_owned(), vec![clamp]);
+        all.insert(INPUT.to_owned(), vec![clamp]);
     }
     for (row, _) in model.network.attention() {
         let clamps = settings
@@ -195,29 +206,22 @@ fn clamps(settings: &Settings, model: &Model) -> BTreeMap<String, Vec<Clamp>> {
     all
 }
 
-/// One folder name per picture: its stem, made unique.
-fn folder_names(images: &[std::path::PathBuf]) -> Vec<String> {
+/// One folder name per picture: its stem, made unique also where letter case does not count.
+fn folder_names(images: &[PathBuf]) -> Vec<String> {
     let mut taken = BTreeSet::new();
-    images
-        .iter()
-        .map(|path| {
-            let stem = path
-                .file_stem()
-                .map_or("picture".into(), |s| s.to_string_lossy().into_owned());
-            let name = (1..)
-                .map(|i| {
-                    if i == 1 {
-                        stem.clone()
-                    } else {
-                        format!("{stem}-{i}")
-                    }
-                })
-                .find(|name| !taken.contains(name))
-                .unwrap_or(stem);
-            taken.insert(name.clone());
-            name
-        })
-        .collect()
+    let mut unique = |path: &PathBuf| {
+        let stem = path
+            .file_stem()
+            .map_or("picture".into(), |s| s.to_string_lossy().into_owned());
+        let mut name = stem.clone();
+        let mut copy = 1;
+        while !taken.insert(name.to_lowercase()) {
+            copy += 1;
+            name = format!("{stem}-{copy}");
+        }
+        name
+    };
+    images.iter().map(&mut unique).collect()
 }
 
 fn progress_bar(n: usize) -> ProgressBar {
@@ -232,7 +236,6 @@ fn progress_bar(n: usize) -> ProgressBar {
 }
 
 fn analyze(
-    engine: &mut Engine,
     path: &Path,
     model: &Arc<Model>,
     settings: &Settings,
@@ -245,7 +248,8 @@ fn analyze(
         model: model.clone(),
         settings: settings.clone(),
     };
-    let outcome = engine.run(&wish, &mut ())?;
+    // Nothing is asked twice here, so nothing needs to be remembered.
+    let outcome = Engine::new(0).run(&wish, &mut ())?;
     let report = Report {
         picture: PictureInfo {
             name: &photo.name,
@@ -355,7 +359,7 @@ mod tests {
 
     #[test]
     fn pictures_of_one_name_get_folders_of_their_own() {
-        let paths = ["a/x.jpg", "b/x.png", "x-2.png"].map(std::path::PathBuf::from);
-        assert_eq!(folder_names(&paths), ["x", "x-2", "x-2-2"]);
+        let paths = ["a/x.jpg", "b/x.png", "x-2.png", "X.png"].map(PathBuf::from);
+        assert_eq!(folder_names(&paths), ["x", "x-2", "x-2-2", "X-3"]);
     }
 }

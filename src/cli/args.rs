@@ -53,7 +53,7 @@ pub struct AnalyzeArgs {
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Side of the square network input in pixels; without it, the model's best.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = side, value_name = "N")]
     pub imgsz: Option<usize>,
     /// Turn a knob, e.g. 8.topk=6 or 5.stoken_size=6x4 (height x width). `layers` lists them.
     #[arg(long, value_name = "LAYER.KNOB=VALUE")]
@@ -82,7 +82,7 @@ pub struct LayersArgs {
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Input side that the legal ranges are stated for; without it, the model's best.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_parser = side, value_name = "N")]
     pub imgsz: Option<usize>,
     /// Print JSON.
     #[arg(long)]
@@ -145,6 +145,12 @@ impl FromStr for Setting {
             value: value.parse()?,
         })
     }
+}
+
+/// A side in pixels. The engine moves it to one that the model can take.
+fn side(text: &str) -> Result<usize, String> {
+    let side = text.parse();
+    side.map_err(|_| "expected a number of pixels, such as 640".into())
 }
 
 /// A number from 0 to 1.

@@ -57,6 +57,12 @@ impl FileSet {
     pub fn publish(self) -> Result<PathBuf> {
         let existed = self.target.exists();
         std::fs::create_dir_all(&self.target).map_err(|e| unwritable(&self.target, &e))?;
+        // A folder cannot be replaced by a file; seen before anything was moved.
+        for to in self.names.iter().map(|name| self.target.join(name)) {
+            if to.is_dir() {
+                return Err(Error::path(&to, "it is a folder", "room for a file"));
+            }
+        }
         for name in &self.names {
             let to = self.target.join(name);
             if let Err(e) = std::fs::rename(self.staging.path().join(name), &to) {
@@ -68,6 +74,22 @@ impl FileSet {
             }
         }
         Ok(self.target)
+    }
+}
+
+/// Refuses a place that can never become a folder: a file, or a path through one.
+///
+/// # Errors
+/// If the nearest thing that exists on the way to `path` is not a folder.
+pub fn check_folder(path: &Path) -> Result<()> {
+    let existing = path.ancestors().find(|p| p.exists());
+    match existing {
+        Some(place) if !place.is_dir() => Err(Error::path(
+            place,
+            "it is in the way of the output",
+            "a folder, or nothing yet",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -98,6 +120,35 @@ mod tests {
         set.publish().unwrap();
         assert_eq!(std::fs::read(target.join("x.txt")).unwrap(), b"y");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_in_the_way_of_a_file_leaves_the_others_as_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        std::fs::create_dir_all(target.join("y.txt")).unwrap();
+        std::fs::write(target.join("x.txt"), b"old").unwrap();
+        let mut set = FileSet::new(target.clone()).unwrap();
+        set.write("x.txt", b"new").unwrap();
+        set.write("y.txt", b"new").unwrap();
+        let message = set.publish().unwrap_err().to_string();
+        assert!(message.contains("y.txt: it is a folder"), "{message}");
+        assert_eq!(std::fs::read(target.join("x.txt")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_a_folder_is_seen_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        assert!(check_folder(&dir.path().join("new/deep")).is_ok());
+        for bad in [file.clone(), file.join("sub/deep")] {
+            let message = check_folder(&bad).unwrap_err().to_string();
+            assert!(
+                message.starts_with(&file.display().to_string()),
+                "{message}"
+            );
+        }
     }
 
     #[test]
