@@ -309,7 +309,13 @@ fn definitions_that_would_fill_the_machine_are_refused() {
     let wide = "[1.0, 1.0, 100000]";
     let deep = "[10.0, 0.0625, 256]";
     let blocks = vec!["[-1, 100, C2f, [64, True]]"; 100].join("\n  - ");
-    let cases: [(&str, usize, &str, &[&str]); 4] = [
+    let cases: [(&str, usize, &str, &[&str]); 5] = [
+        (
+            deep,
+            3,
+            "[-1, 1, StokenAttention, [[4, 9999], 1, 2]]",
+            &["row 3", "9999"],
+        ),
         // Few weights, but 100 GB of output.
         (
             wide,

@@ -1,23 +1,71 @@
-//! The window.
+//! The window: panes around a photograph and a model, and the controls that act on them.
+//!
+//! It computes no attention and never waits: [`session`] talks with the engine's thread, [`open`]
+//! opens files on threads of its own, and every frame draws the newest snapshot.
 
+pub mod canvas;
+pub mod color_bar;
+mod command;
+mod drop;
+mod keep;
+mod knobs_panel;
+mod layout;
+pub mod look_controls;
+mod menu_bar;
+mod open;
 pub mod pane;
 pub mod panes;
+mod samples;
+mod session;
+mod source;
+mod source_strip;
+mod status_bar;
+pub mod theme;
+mod toasts;
+mod undo;
+mod window;
+
+use std::path::PathBuf;
+
+use crate::engine::DeviceChoice;
+
+pub use keep::Kept;
+pub use toasts::{Kind, Message};
+pub use window::App;
 
 /// How the window starts.
 #[derive(Debug, Clone, Default)]
 pub struct AppOptions {
-    /// A picture to open.
-    pub photo: Option<std::path::PathBuf>,
-    /// A model folder to open.
-    pub model: Option<std::path::PathBuf>,
+    /// The picture to open instead of the last one.
+    pub photo: Option<PathBuf>,
+    /// The model folder to open instead of the last one.
+    pub model: Option<PathBuf>,
     /// Where the network runs.
-    pub device: crate::engine::DeviceChoice,
+    pub device: DeviceChoice,
 }
 
 /// Opens the window and returns when it is closed.
 ///
 /// # Errors
-/// If no window can be opened.
-pub fn run(_options: AppOptions) -> crate::Result<()> {
-    Ok(())
+/// [`crate::Error::Setting`] if the system gives no window.
+pub fn run(options: AppOptions) -> crate::Result<()> {
+    let viewport = egui::ViewportBuilder::default()
+        .with_app_id("attnscope")
+        .with_title("attnscope")
+        .with_inner_size([1400.0, 900.0])
+        .with_min_inner_size([900.0, 600.0])
+        .with_icon(theme::icon());
+    let native = eframe::NativeOptions {
+        viewport,
+        ..Default::default()
+    };
+    eframe::run_native(
+        "attnscope",
+        native,
+        Box::new(|cc| Ok(Box::new(App::new(options, cc.storage, &cc.egui_ctx)?))),
+    )
+    .map_err(|error| {
+        let hint = "attnscope analyze works without one";
+        crate::Error::Setting(format!("no window could be opened ({error}); {hint}"))
+    })
 }

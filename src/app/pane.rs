@@ -36,9 +36,9 @@ pub struct Context<'a> {
     pub camera: &'a mut Camera,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     /// The trace of the layer that is chosen for a mechanism: the selected row, or the first.
-    pub fn trace_of(&self, mechanism: &str) -> Option<&LayerTrace> {
+    pub fn trace_of(&self, mechanism: &str) -> Option<&'a LayerTrace> {
         let mut of = self
             .snapshot
             .traces
@@ -81,6 +81,9 @@ pub struct Look {
     pub sampling: Sampling,
     /// 0 shows the photograph, 1 the map.
     pub opacity: f32,
+    /// Whether the border around the photograph is shown too: the letterbox and the padding of
+    /// the map.
+    pub border: bool,
 }
 
 impl Default for Look {
@@ -88,7 +91,8 @@ impl Default for Look {
         Self {
             colormap: Colormap::Viridis,
             sampling: Sampling::Nearest,
-            opacity: 0.65,
+            opacity: 0.6,
+            border: false,
         }
     }
 }

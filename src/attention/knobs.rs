@@ -121,8 +121,10 @@ impl Knob {
     pub fn clamp(&self, wanted: Option<KnobValue>) -> (KnobValue, Option<Clamp>) {
         let asked = wanted.unwrap_or(self.default);
         let Some(shaped) = asked.shaped_like(self.default) else {
-            let clamp = self.moved(asked, self.default, "it takes one count".into());
-            return (self.default, Some(clamp));
+            // The model's own value may itself be too much for this map.
+            let (value, _) = self.clamp(None);
+            let clamp = self.moved(asked, value, "it takes one count".into());
+            return (value, Some(clamp));
         };
         let (lo, hi) = (self.min.pair(), self.max.pair());
         let [h, w] = shaped.pair();

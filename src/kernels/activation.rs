@@ -24,7 +24,7 @@ fn exp_parts<const FUSED: bool>(x: f32) -> (f32, f32) {
     // Adding 1.5·2^23 rounds to the nearest integer and leaves it in the low bits.
     const ROUNDER: f32 = 12_582_912.0;
     // ln 2 in two parts; the first has so few digits that n times it is exact.
-    const LN2_HIGH: f32 = 0.693_359_375;
+    const LN2_HIGH: f32 = 355.0 / 512.0;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // The polynomial 1 + c₁r + … + c₅r⁵ whose largest relative error over |r| ≤ ln 2 / 2 is least: 9.2e-8.
     const C: [f32; 5] = [

@@ -10,7 +10,7 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::activation::{Activation, silu};
-use super::isa::{Isa, vectorised};
+use super::isa::{Isa, prefetch, vectorised};
 use super::micro::{LANE, MR, NR, Strided, Table, Walk, pack_rows, packed_len, tile_product};
 use super::output::{Parts, filled};
 use super::planes::Geometry;
@@ -191,6 +191,12 @@ impl Job<'_> {
                 .chunks_exact(g.height * g.width)
                 .zip(scratch.chunks_exact_mut(strip.channel()))
             {
+                // The next channel arrives while this one is copied.
+                let next = plane.as_ptr().wrapping_add(plane.len());
+                strip
+                    .input(top)
+                    .step_by(LANE)
+                    .for_each(|at| prefetch(next.wrapping_add(at)));
                 unfold(strip, plane, top, channel);
             }
             let rows = strip.rows.min(g.out_height - top);

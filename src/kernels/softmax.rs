@@ -37,10 +37,9 @@ impl CustomOp1 for Run {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let mut y = values(storage, layout)?.to_vec();
         let width = layout.dims().last().copied().unwrap_or(1);
-        if width > 0 {
-            let chunk = (CHUNK / width).max(1) * width;
-            y.par_chunks_mut(chunk)
-                .for_each(|rows| softmax_rows(rows, width));
+        // Rows of no width need no work.
+        if let Some(rows) = CHUNK.checked_div(width) {
+            y.par_chunks_mut(rows.max(1) * width).for_each(|rows| softmax_rows(rows, width));
         }
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }

@@ -4,6 +4,8 @@
 //! beyond the border. Vertical taps read the same plane some rows further down, so the data grows k times, not k² times.
 //! With stride s the rows are sorted into s phases first (rows 0, s, 2s, … then 1, s+1, …).
 
+use std::ops::Range;
+
 use super::isa::vectorised;
 use super::micro::LANE;
 use super::planes::Geometry;
@@ -30,6 +32,16 @@ impl Strip<'_> {
     pub(super) fn channel(&self) -> usize {
         let g = self.geometry;
         g.stride.min(g.kernel) * g.kernel * self.plane()
+    }
+
+    /// The values of an input plane that the strip from output row `top` reads.
+    pub(super) fn input(&self, top: usize) -> Range<usize> {
+        let g = self.geometry;
+        let first = (top * g.stride).saturating_sub(g.padding);
+        let end = ((top + self.height()) * g.stride)
+            .saturating_sub(g.padding)
+            .min(g.height);
+        first * g.width..end * g.width
     }
 
     /// Where tap (`ky`, `kx`) of the first pixel of the strip lies in a channel; that of the next pixels follows.

@@ -15,6 +15,7 @@ use crate::attention::{Arg, Attention, BuildArgs, Knobs, Trace, Watch, mechanism
 /// Limits on single rows, far beyond any detector.
 const MAX_CHANNELS: usize = 1 << 16;
 const MAX_KERNEL: usize = 63;
+const MAX_STRIDE: f64 = 1024.0;
 /// Output numbers of a row per pixel of the network input: x-scale detectors have 32.
 const MAX_PER_PIXEL: f64 = 128.0;
 
@@ -96,11 +97,11 @@ impl Network {
                 .layers
                 .push(layer.map_err(|e| format!("row {i} ({}): {e}", row.module))?);
         }
-        let deepest = builder.layers.iter().map(|l| l.stride).fold(1.0, f64::max);
+        let stride = common_stride(&builder.layers)?;
         match builder.layers.last().map(|l| &l.module) {
             Some(Module::Detect(_)) => Ok(Self {
                 layers: builder.layers,
-                stride: deepest as usize,
+                stride,
             }),
             _ => Err("the last row is no Detect: this is not a detector".into()),
         }
@@ -111,7 +112,7 @@ impl Network {
         &self.layers
     }
 
-    /// The input sides must be multiples of this.
+    /// The input sides must be multiples of this; then every map has `side / stride` cells.
     pub fn stride(&self) -> usize {
         self.stride
     }
@@ -241,10 +242,11 @@ impl Builder<'_> {
             "Detect" | "v10Detect" => Ok(layer(self.detect(row, vb)?, 0, stride)),
             _ => {
                 let (block, channels, factor) = self.block(row, c, vb)?;
-                let stride = stride * factor;
-                if !(1.0..=1024.0).contains(&stride) {
+                let exact = stride * factor;
+                let stride = exact.round();
+                if !(1.0..=MAX_STRIDE).contains(&stride) || (exact - stride).abs() > 1e-6 {
                     return Err(format!(
-                        "the map would have stride {stride}; expected 1 to 1024"
+                        "the map would have stride {exact}; expected a whole number from 1 to {MAX_STRIDE}"
                     ));
                 }
                 Ok(layer(Module::Block(BlockModule(block)), channels, stride))
@@ -470,6 +472,20 @@ impl Args<'_> {
             )),
         }
     }
+}
+
+/// The smallest side that every stride divides. Powers of two in all but odd networks.
+fn common_stride(layers: &[Layer]) -> std::result::Result<usize, String> {
+    let mut common = 1;
+    for stride in layers.iter().map(|l| l.stride as usize) {
+        common *= stride / gcd(common, stride).max(1);
+        if common as f64 > MAX_STRIDE {
+            return Err(format!(
+                "input sides would have to be multiples of {common}; expected at most {MAX_STRIDE}"
+            ));
+        }
+    }
+    Ok(common.max(1))
 }
 
 /// The layer, unless its output alone would fill the machine.

@@ -1,22 +1,270 @@
 //! The photograph with its detections.
 
+use std::sync::Arc;
+
+use egui::{Grid, RichText, ScrollArea, Sense, Ui, Vec2};
+
+use super::areas::{self, Side};
+use super::class_color::class_color;
+use super::layer::{self, Staleness};
+use crate::app::canvas::{Canvas, Labels, Shown, cross, frame, number};
 use crate::app::pane::{Context, Pane};
+use crate::engine::{Detected, Scene};
+use crate::yolo::Detection;
+
+const ID: &str = "detections";
+/// Classes listed when a box is pointed at.
+const TOP: usize = 5;
 
 /// The pane.
 #[derive(Default)]
-pub struct Detections {}
+pub struct Detections {
+    stale: Staleness,
+    /// The line of the list under the pointer, from the last frame.
+    pointed: Option<usize>,
+}
 
 impl Pane for Detections {
     fn id(&self) -> &'static str {
-        "detections"
+        ID
     }
     fn title(&self) -> &'static str {
         "Detections"
     }
     fn help(&self) -> &'static str {
-        ""
+        "What the detector found, with class and score. Point at a box to see the scores of the \
+         best classes and its size; press it to select it. The selected box is outlined in the \
+         other panes too. Scroll to zoom, drag to move, double click to fit."
     }
-    fn ui(&mut self, ui: &mut egui::Ui, _cx: &mut Context<'_>) {
-        ui.label(self.title());
+
+    fn ui(&mut self, ui: &mut Ui, cx: &mut Context<'_>) {
+        ui.push_id(ID, |ui| self.show(ui, cx));
+    }
+}
+
+impl Detections {
+    fn show(&mut self, ui: &mut Ui, cx: &mut Context<'_>) {
+        let Some(scene) = layer::scene(ui, cx) else {
+            return;
+        };
+        let side = match cx.snapshot.detected {
+            Some(_) => Side::Share(0.27, 0.3),
+            None => Side::None,
+        };
+        let areas = areas::divide(ui, false, side);
+        let detected = cx.snapshot.detected.as_deref();
+        let answered = detected.map_or(0, |d| d.wish);
+        let stale = self.stale.shows(ui, answered, cx.newest);
+        let canvas = Canvas {
+            name: "Detections canvas",
+            scene,
+            beyond: None,
+            dim: stale,
+        };
+        let shown = canvas.show(ui, areas.canvas, cx.camera);
+        let Some(detected) = detected else {
+            layer::over_canvas(ui, areas.canvas, "analysing…");
+            areas::lines(ui, areas.lines, "", "", &pointer_text(&shown));
+            return;
+        };
+        let list = &detected.list;
+        let under = shown.hover.and_then(|p| at_point(list, p));
+        if let Some(point) = shown.pressed {
+            cx.selection.detection = at_point(list, point);
+            cx.selection.point = Some(point);
+        }
+        let steps = shown.step[0] + shown.step[1];
+        if steps != 0 && !list.is_empty() {
+            let now = cx.selection.detection.map_or(-1, |i| i as i64);
+            let next = (now + i64::from(steps)).clamp(0, list.len() as i64 - 1);
+            cx.selection.detection = Some(next as usize);
+        }
+        let strong = under.or(self.pointed);
+        paint(ui, &shown, scene, list, strong, cx.selection.detection);
+        if let Some(point) = cx.selection.point {
+            cross(&shown.clipped(), shown.at.to_screen(point));
+        }
+        if list.is_empty() {
+            layer::over_canvas(ui, areas.canvas, &nothing(detected));
+        }
+        layer::notes(ui, areas.canvas, &[], stale);
+        if let Some(detection) = under.and_then(|i| list.get(i)) {
+            let tip = egui::Tooltip::for_widget(&shown.response).at_pointer();
+            tip.gap(16.0).show(|ui| scores(ui, scene, detection));
+        }
+        if let Some(rect) = areas.side {
+            self.pointed = areas::part(ui, rect, "list", |ui| {
+                listing(ui, scene, detected, &mut cx.selection.detection)
+            });
+        }
+        let chosen = cx.selection.detection.and_then(|i| list.get(i));
+        let (selected, remark) = match chosen {
+            Some(d) => (title(scene, d), size_text(d)),
+            None => (String::new(), head_text(detected)),
+        };
+        areas::lines(ui, areas.lines, &selected, &remark, &pointer_text(&shown));
+    }
+}
+
+fn nothing(detected: &Detected) -> String {
+    format!(
+        "Nothing scored above {}. Lowering the confidence shows more.",
+        number(detected.thresholds.confidence, 3)
+    )
+}
+
+fn head_text(detected: &Detected) -> String {
+    format!(
+        "{} head · score above {}",
+        detected.head.name(),
+        number(detected.thresholds.confidence, 3)
+    )
+}
+
+fn pointer_text(shown: &Shown) -> String {
+    shown
+        .hover
+        .map(|[x, y]| format!("photograph {}, {}", x.floor(), y.floor()))
+        .unwrap_or_default()
+}
+
+fn class_name(scene: &Scene, class: usize) -> String {
+    let name = scene.model.classes.get(class).cloned();
+    name.unwrap_or_else(|| format!("class {class}"))
+}
+
+fn title(scene: &Scene, d: &Detection) -> String {
+    format!("{} {:.2}", class_name(scene, d.class), d.score)
+}
+
+fn size_text(d: &Detection) -> String {
+    let [x0, y0, x1, y1] = d.rect;
+    format!("{:.0} × {:.0} px at {x0:.0}, {y0:.0}", x1 - x0, y1 - y0)
+}
+
+/// The smallest box around a point: the one on top of the others.
+fn at_point(list: &[Detection], [x, y]: [f32; 2]) -> Option<usize> {
+    let area = |d: &Detection| (d.rect[2] - d.rect[0]) * (d.rect[3] - d.rect[1]);
+    let inside = |d: &Detection| {
+        let [x0, y0, x1, y1] = d.rect;
+        (x0..=x1).contains(&x) && (y0..=y1).contains(&y)
+    };
+    let boxes = list.iter().enumerate().filter(|(_, d)| inside(d));
+    let smallest = boxes.min_by(|a, b| area(a.1).total_cmp(&area(b.1)));
+    smallest.map(|(i, _)| i)
+}
+
+fn paint(
+    ui: &Ui,
+    shown: &Shown,
+    scene: &Arc<Scene>,
+    list: &[Detection],
+    strong: Option<usize>,
+    selected: Option<usize>,
+) {
+    let painter = &shown.painter;
+    // The weakest first: better ones lie on top.
+    for (i, d) in list.iter().enumerate().rev() {
+        let width = match Some(i) == selected || Some(i) == strong {
+            true => 3.5,
+            false => 2.0,
+        };
+        let rect = shown.at.rect_to_screen(d.rect);
+        frame(painter, rect, class_color(d.class), width);
+    }
+    let mut labels = Labels::new(painter);
+    // What is pointed at and selected gets its label before all others.
+    let first = strong.into_iter().chain(selected);
+    let order = first.chain(0..list.len());
+    let mut done = vec![false; list.len()];
+    for i in order {
+        let Some(d) = list.get(i) else { continue };
+        if !std::mem::replace(&mut done[i], true) {
+            let rect = shown.at.rect_to_screen(d.rect).expand(1.5);
+            labels.beside(rect, &title(scene, d), class_color(d.class));
+        }
+    }
+}
+
+/// The best classes of a box and its size.
+fn scores(ui: &mut Ui, scene: &Scene, d: &Detection) {
+    ui.label(RichText::new(title(scene, d)).strong());
+    let mut order: Vec<usize> = (0..d.scores.len()).collect();
+    order.sort_by(|&a, &b| d.scores[b].total_cmp(&d.scores[a]));
+    Grid::new("scores").num_columns(2).show(ui, |ui| {
+        for class in order.into_iter().take(TOP) {
+            ui.label(class_name(scene, class));
+            ui.label(number(d.scores[class], 3));
+            ui.end_row();
+        }
+    });
+    ui.label(RichText::new(size_text(d)).weak());
+}
+
+/// The list beside the picture; returns the line under the pointer.
+fn listing(
+    ui: &mut Ui,
+    scene: &Scene,
+    detected: &Detected,
+    selected: &mut Option<usize>,
+) -> Option<usize> {
+    let n = detected.list.len();
+    let heading = match n {
+        1 => "1 detection".to_owned(),
+        n => format!("{n} detections"),
+    };
+    ui.label(RichText::new(heading).strong())
+        .on_hover_text(head_text(detected));
+    let mut pointed = None;
+    let height = ui.spacing().interact_size.y;
+    ScrollArea::vertical()
+        .auto_shrink([false, false])
+        .show_rows(ui, height, n, |ui, rows| {
+            for i in rows {
+                let Some(d) = detected.list.get(i) else {
+                    continue;
+                };
+                let chosen = *selected == Some(i);
+                let response = ui
+                    .horizontal(|ui| {
+                        let (spot, _) = ui.allocate_exact_size(Vec2::splat(10.0), Sense::hover());
+                        ui.painter().rect_filled(spot, 2, class_color(d.class));
+                        ui.selectable_label(chosen, title(scene, d))
+                    })
+                    .inner;
+                if response.clicked() {
+                    *selected = (!chosen).then_some(i);
+                }
+                if response.hovered() {
+                    pointed = Some(i);
+                }
+            }
+        });
+    pointed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detection(rect: [f32; 4]) -> Detection {
+        Detection {
+            rect,
+            class: 0,
+            score: 0.5,
+            anchor: 0,
+            scores: vec![0.5],
+        }
+    }
+
+    #[test]
+    fn of_boxes_in_each_other_the_inner_one_is_meant() {
+        let list = [
+            detection([0.0, 0.0, 100.0, 100.0]),
+            detection([40.0, 40.0, 60.0, 60.0]),
+        ];
+        assert_eq!(at_point(&list, [50.0, 50.0]), Some(1));
+        assert_eq!(at_point(&list, [10.0, 10.0]), Some(0));
+        assert_eq!(at_point(&list, [150.0, 10.0]), None);
     }
 }

@@ -1,6 +1,12 @@
 //! The panes, one file each. A new mechanism adds its pane here and nowhere else.
 
+mod areas;
+mod channel_bars;
+mod class_color;
 mod detections;
+mod layer;
+mod memo;
+mod parts;
 mod polarized;
 mod routed_regions;
 mod super_tokens;

@@ -37,6 +37,8 @@ pub static MECHANISM: Mechanism = Mechanism {
 
 /// Largest number of token-to-token weights that one layer may compute.
 const ATTENTION_BUDGET: usize = 64 << 20;
+/// Most regions per side: their routing table has 45⁴ = 4.1 M logits, ranked on the host.
+const MAX_WINDOWS: usize = 45;
 
 /// The layer: BRA alone, or inside a BiFormer block.
 #[derive(Debug)]
@@ -217,7 +219,8 @@ impl Attention for RoutingAttention {
             let r = Regions::new(map, n);
             (r.padded[0] * r.padded[1]).saturating_mul(r.tokens()) * self.config.heads
         };
-        let longest = map[0].max(map[1]).max(self.config.n_win);
+        let sensible = map[0].max(map[1]).max(self.config.n_win).max(1);
+        let longest = sensible.min(MAX_WINDOWS);
         let smallest = (1..=longest)
             .find(|&n| least(n) <= ATTENTION_BUDGET)
             .unwrap_or(longest);
@@ -238,7 +241,11 @@ impl Attention for RoutingAttention {
                     } else {
                         "one region is the whole map".into()
                     },
-                    why_max: format!("the feature map is {}x{}", map[0], map[1]),
+                    why_max: if longest < sensible {
+                        "ranking more regions would take seconds".into()
+                    } else {
+                        format!("the feature map is {}x{}", map[0], map[1])
+                    },
                 },
                 wanted,
             )

@@ -33,6 +33,8 @@ pub static MECHANISM: Mechanism = Mechanism {
 
 /// Largest `heads · N²` (N super tokens) that is computed: 32 M weights are 128 MB.
 const ATTENTION_BUDGET: usize = 32 << 20;
+/// Longest side of a model's own cells: a smaller map is padded to a whole cell.
+const MAX_SIDE: usize = 256;
 /// More iterations than this no longer move the assignment visibly.
 const MAX_ITERATIONS: usize = 10;
 
@@ -110,9 +112,9 @@ fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
 
 fn side(v: i64) -> std::result::Result<usize, String> {
     match usize::try_from(v) {
-        Ok(v) if (1..=4096).contains(&v) => Ok(v),
+        Ok(v) if (1..=MAX_SIDE).contains(&v) => Ok(v),
         _ => Err(format!(
-            "stoken_size is {v}; expected a count from 1 to 4096"
+            "stoken_size is {v}; expected a count from 1 to {MAX_SIDE}"
         )),
     }
 }

@@ -1,0 +1,142 @@
+//! The colour bar: which colour stands for which value.
+
+use egui::accesskit::Role;
+use egui::epaint::{Mesh, TextShape};
+use egui::{
+    Align2, Color32, FontId, Painter, Pos2, Rect, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo,
+    pos2, vec2,
+};
+
+use super::canvas::{SMALL, number, range_text, ticks};
+use crate::picture::{Colormap, Range};
+
+/// Width that a colour bar needs, in points.
+pub const WIDTH: f32 = 82.0;
+const BAR: f32 = 14.0;
+
+/// A vertical colour bar in `rect`, largest value at the top. `marker` is the value under the
+/// pointer.
+pub fn color_bar(
+    ui: &mut Ui,
+    rect: Rect,
+    colormap: Colormap,
+    range: Range,
+    quantity: &str,
+    marker: Option<f32>,
+) {
+    let text = range_text(quantity, range);
+    let id = ui.scope_id().with("colour bar");
+    let response = ui.interact(rect, id, Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &text));
+    let painter = ui.painter_at(rect);
+    let font = FontId::proportional(SMALL);
+    let line = SMALL + 3.0;
+    // The ticks at both ends stick out by half a line.
+    let bar = Rect::from_min_max(
+        rect.min + vec2(8.0, line / 2.0 + 1.0),
+        pos2(rect.left() + 8.0 + BAR, rect.bottom() - line / 2.0 - 1.0),
+    );
+    if bar.height() < 8.0 {
+        return;
+    }
+    gradient(&painter, bar, colormap, range.is_flat());
+    let visuals = ui.visuals();
+    let outline = Stroke::new(1.0, visuals.weak_text_color());
+    painter.rect_stroke(bar, 0, outline, StrokeKind::Outside);
+    let ink = visuals.text_color();
+    let right = bar.right() + 4.0;
+    let tick = |t: f32, text: &str| {
+        let y = bar.bottom() - t * bar.height();
+        painter.hline(bar.right()..=right, y, outline);
+        painter.text(
+            pos2(right + 2.0, y),
+            Align2::LEFT_CENTER,
+            text,
+            font.clone(),
+            ink,
+        );
+    };
+    if range.is_flat() {
+        tick(0.5, &number(range.middle(), 4));
+    } else {
+        let [low, middle, high] = ticks(range);
+        tick(0.0, &low);
+        if bar.height() > 4.0 * line {
+            tick(0.5, &middle);
+        }
+        tick(1.0, &high);
+    }
+    let title = match range.is_flat() {
+        true => format!("{quantity}, flat"),
+        false => quantity.to_owned(),
+    };
+    upright(&painter, rect, &title, font, ink);
+    if let Some(value) = marker.filter(|v| v.is_finite()) {
+        let y = bar.bottom() - range.position(value) * bar.height();
+        pointer(&painter, bar, y, visuals.strong_text_color());
+    }
+    response.on_hover_text(text);
+}
+
+/// The colours from bottom to top; one colour where the map is flat.
+fn gradient(painter: &Painter, bar: Rect, colormap: Colormap, flat: bool) {
+    const STEPS: u32 = 64;
+    let mut mesh = Mesh::default();
+    for i in 0..=STEPS {
+        let t = i as f32 / STEPS as f32;
+        let [r, g, b] = colormap.sample(if flat { 0.5 } else { t });
+        let y = bar.bottom() - t * bar.height();
+        for x in [bar.left(), bar.right()] {
+            mesh.colored_vertex(pos2(x, y), Color32::from_rgb(r, g, b));
+        }
+        if i > 0 {
+            let v = 2 * i;
+            mesh.add_triangle(v - 2, v - 1, v);
+            mesh.add_triangle(v - 1, v, v + 1);
+        }
+    }
+    painter.add(Shape::mesh(mesh));
+}
+
+/// The quantity along the right side, read from bottom to top; left out where it does not fit.
+fn upright(painter: &Painter, rect: Rect, title: &str, font: FontId, ink: Color32) {
+    let galley = painter.layout_no_wrap(title.to_owned(), font, ink);
+    if galley.size().x > rect.height() {
+        return;
+    }
+    let at = pos2(
+        rect.right() - galley.size().y - 1.0,
+        rect.center().y + galley.size().x / 2.0,
+    );
+    let text = TextShape::new(at, galley, ink).with_angle(-std::f32::consts::FRAC_PI_2);
+    painter.add(text);
+}
+
+/// A triangle on the left that points at a value.
+fn pointer(painter: &Painter, bar: Rect, y: f32, color: Color32) {
+    let tip = Pos2::new(bar.left() - 1.0, y);
+    let points = vec![tip, tip + vec2(-6.0, -4.0), tip + vec2(-6.0, 4.0)];
+    painter.add(Shape::convex_polygon(points, color, Stroke::NONE));
+    painter.hline(bar.x_range(), y, Stroke::new(3.0, Color32::BLACK));
+    painter.hline(bar.x_range(), y, Stroke::new(1.0, Color32::WHITE));
+}
+
+/// The colours of a map from left to right, for pickers.
+pub fn swatch(painter: &Painter, rect: Rect, colormap: Colormap) {
+    const STEPS: u32 = 32;
+    let mut mesh = Mesh::default();
+    for i in 0..=STEPS {
+        let t = i as f32 / STEPS as f32;
+        let [r, g, b] = colormap.sample(t);
+        let x = rect.left() + t * rect.width();
+        for y in [rect.top(), rect.bottom()] {
+            mesh.colored_vertex(pos2(x, y), Color32::from_rgb(r, g, b));
+        }
+        if i > 0 {
+            let v = 2 * i;
+            mesh.add_triangle(v - 2, v - 1, v);
+            mesh.add_triangle(v - 1, v, v + 1);
+        }
+    }
+    painter.add(Shape::mesh(mesh));
+}

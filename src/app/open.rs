@@ -1,0 +1,428 @@
+//! Opening: every file, dialog and picture from the clipboard is handled on a short-lived thread,
+//! so that the window goes on. Of several openings the newest wins.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use candle_core::Device;
+
+use super::samples::Sample;
+use super::source::{self, PhotoSource};
+use crate::checkpoint::Model;
+use crate::picture::Photo;
+use crate::{Error, Result};
+
+/// A dialog that ends sooner was never seen by anyone.
+const NO_DIALOG: Duration = Duration::from_millis(400);
+
+/// Places in [`Opener::arrived`].
+const PHOTO: usize = 0;
+const MODEL: usize = 1;
+
+/// Something to open.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// A picture or a model, by what lies there.
+    Path(PathBuf),
+    /// The model that the program carries.
+    BundledModel,
+    /// A photograph that the program carries.
+    Sample(&'static Sample),
+    /// Pixels from the clipboard.
+    Pixels(std::sync::Arc<egui::ColorImage>),
+}
+
+/// What a dialog asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialog {
+    /// A picture file.
+    Picture,
+    /// A model folder.
+    Model,
+}
+
+/// Something that was opened.
+#[derive(Debug)]
+pub enum Opened {
+    /// A photograph, and how to find it again.
+    Photo(Box<Photo>, Option<PhotoSource>),
+    /// A model.
+    Model(Box<Model>),
+}
+
+/// What a thread found out.
+#[derive(Debug)]
+pub enum News {
+    /// An opening came to its end.
+    Opened(Result<Opened>),
+    /// The first model and photograph of the program, and what could not be opened of what was
+    /// asked for. One that a newer opening has overtaken is left out.
+    Started {
+        /// The model.
+        model: Option<Result<Box<Model>>>,
+        /// The photograph.
+        photo: Option<Result<(Box<Photo>, PhotoSource)>>,
+        /// What the bundled ones stand in for, and why.
+        problems: Vec<Error>,
+    },
+    /// A dialog gave a path.
+    Picked(PathBuf),
+    /// There is no dialog on this machine.
+    NoDialog,
+    /// Those of the paths that are not there.
+    Missing(BTreeSet<PathBuf>),
+}
+
+struct Letter {
+    ticket: Option<u64>,
+    news: News,
+}
+
+/// Starts openings and collects what became of them.
+pub struct Opener {
+    device: Device,
+    ctx: egui::Context,
+    sender: Sender<Letter>,
+    receiver: Receiver<Letter>,
+    tickets: u64,
+    /// Openings under way, by ticket.
+    pending: Vec<(u64, String)>,
+    /// The newest photograph and model that have arrived.
+    arrived: [u64; 2],
+}
+
+impl Opener {
+    /// An opener that wakes the window when there is news. Models are put on `device`.
+    pub fn new(device: Device, ctx: egui::Context) -> Self {
+        let (sender, receiver) = channel();
+        Self {
+            device,
+            ctx,
+            sender,
+            receiver,
+            tickets: 0,
+            pending: Vec::new(),
+            arrived: [0; 2],
+        }
+    }
+
+    /// What is being opened, newest last.
+    pub fn pending(&self) -> impl Iterator<Item = &str> {
+        self.pending.iter().map(|(_, name)| name.as_str())
+    }
+
+    /// Opens the first model and photograph; the bundled ones where that fails.
+    pub fn start(&mut self, model: Option<PathBuf>, photo: PhotoSource) {
+        let device = self.device.clone();
+        self.spawn(Some("the first picture".into()), move || {
+            let mut problems = Vec::new();
+            let model = model.and_then(|path| {
+                let opened = Model::open(&path, &device);
+                opened.map_err(|e| problems.push(e)).ok()
+            });
+            let model = model.map_or_else(|| Model::bundled(&device), Ok);
+            let photo = first_photo(photo, &mut problems);
+            Some(News::Started {
+                model: Some(model.map(Box::new)),
+                photo: Some(photo),
+                problems,
+            })
+        });
+    }
+
+    /// Opens something. What is open stays until that has succeeded.
+    pub fn open(&mut self, wanted: Wanted) {
+        let device = self.device.clone();
+        let name = wanted.name();
+        self.spawn(Some(name), move || Some(News::Opened(wanted.open(&device))));
+    }
+
+    /// Asks with a dialog of the system.
+    pub fn ask(&mut self, dialog: Dialog) {
+        let began = Instant::now();
+        // Made here and awaited there: some systems make dialogs on the main thread only.
+        let answer: std::pin::Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>> =
+            match dialog {
+                Dialog::Picture => Box::pin(
+                    rfd::AsyncFileDialog::new()
+                        .set_title("Open a picture")
+                        .add_filter(
+                            "Pictures",
+                            &["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff"],
+                        )
+                        .add_filter("All files", &["*"])
+                        .pick_file(),
+                ),
+                Dialog::Model => Box::pin(
+                    rfd::AsyncFileDialog::new()
+                        .set_title("Open a model folder")
+                        .pick_folder(),
+                ),
+            };
+        self.spawn(None, move || match block_on(answer) {
+            Some(file) => Some(News::Picked(file.path().to_owned())),
+            None => (began.elapsed() < NO_DIALOG).then_some(News::NoDialog),
+        });
+    }
+
+    /// Finds out which of the paths are not there.
+    pub fn check(&mut self, paths: &[PathBuf]) {
+        let paths = paths.to_vec();
+        self.spawn(None, move || {
+            let missing = paths.into_iter().filter(|p| !p.exists());
+            Some(News::Missing(missing.collect()))
+        });
+    }
+
+    /// What has arrived since the last call. Openings that a newer one has overtaken are left out.
+    pub fn news(&mut self) -> Vec<News> {
+        let letters: Vec<Letter> = self.receiver.try_iter().collect();
+        letters.into_iter().filter_map(|l| self.accept(l)).collect()
+    }
+
+    fn accept(&mut self, letter: Letter) -> Option<News> {
+        let Some(ticket) = letter.ticket else {
+            return Some(letter.news);
+        };
+        self.pending.retain(|(t, _)| *t != ticket);
+        let mut is_newest = |kind: usize| {
+            let newest = self.arrived[kind] < ticket;
+            self.arrived[kind] = self.arrived[kind].max(ticket);
+            newest
+        };
+        match letter.news {
+            News::Opened(Ok(Opened::Photo(..))) if !is_newest(PHOTO) => None,
+            News::Opened(Ok(Opened::Model(_))) if !is_newest(MODEL) => None,
+            News::Started {
+                model,
+                photo,
+                problems,
+            } => Some(News::Started {
+                model: model.filter(|_| is_newest(MODEL)),
+                photo: photo.filter(|_| is_newest(PHOTO)),
+                problems,
+            }),
+            news => Some(news),
+        }
+    }
+
+    /// Runs a job on a thread; one with a name counts as an opening.
+    fn spawn(&mut self, name: Option<String>, job: impl FnOnce() -> Option<News> + Send + 'static) {
+        let ticket = name.map(|name| {
+            self.tickets += 1;
+            self.pending.push((self.tickets, name));
+            self.tickets
+        });
+        let (sender, ctx) = (self.sender.clone(), self.ctx.clone());
+        let thread = std::thread::Builder::new().name("open".into());
+        let started = thread.spawn(move || {
+            if let Some(news) = job() {
+                // Without a receiver the window is gone, and so is the interest.
+                let _ = sender.send(Letter { ticket, news });
+            }
+            ctx.request_repaint();
+        });
+        if let Err(error) = started {
+            let problem = format!("no thread could be started ({error})");
+            let news = News::Opened(Err(Error::Setting(problem)));
+            let _ = self.sender.send(Letter { ticket, news });
+        }
+    }
+}
+
+impl Wanted {
+    fn name(&self) -> String {
+        let of = |path: &Path| match path.file_name() {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => path.display().to_string(),
+        };
+        match self {
+            Self::Path(path) => of(path),
+            Self::BundledModel => "the bundled model".into(),
+            Self::Sample(sample) => sample.file.into(),
+            Self::Pixels(_) => "the picture from the clipboard".into(),
+        }
+    }
+
+    fn open(self, device: &Device) -> Result<Opened> {
+        match self {
+            Self::Path(path) if !source::is_model(&path) => open_photo(&path),
+            Self::Path(path) => Ok(Opened::Model(Box::new(Model::open(&path, device)?))),
+            Self::BundledModel => Ok(Opened::Model(Box::new(Model::bundled(device)?))),
+            Self::Sample(sample) => {
+                let source = PhotoSource::Sample(sample.file.to_owned());
+                Ok(Opened::Photo(Box::new(sample.open()?), Some(source)))
+            }
+            Self::Pixels(image) => {
+                let [width, height] = image.size;
+                let rgba: Vec<u8> = image
+                    .pixels
+                    .iter()
+                    .flat_map(|p| p.to_srgba_unmultiplied())
+                    .collect();
+                let photo = Photo::from_rgba("clipboard", width, height, &rgba)?;
+                Ok(Opened::Photo(Box::new(photo), None))
+            }
+        }
+    }
+}
+
+fn open_photo(path: &Path) -> Result<Opened> {
+    let photo = Photo::open(path)?;
+    Ok(Opened::Photo(
+        Box::new(photo),
+        Some(PhotoSource::File(path.to_owned())),
+    ))
+}
+
+fn first_photo(
+    wanted: PhotoSource,
+    problems: &mut Vec<Error>,
+) -> Result<(Box<Photo>, PhotoSource)> {
+    let sample = match &wanted {
+        PhotoSource::File(path) => match Photo::open(path) {
+            Ok(photo) => return Ok((Box::new(photo), wanted)),
+            Err(error) => {
+                problems.push(error);
+                Sample::named("")
+            }
+        },
+        PhotoSource::Sample(file) => Sample::named(file),
+    };
+    let photo = sample.open()?;
+    Ok((Box::new(photo), PhotoSource::Sample(sample.file.to_owned())))
+}
+
+/// Waits for a future on this thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut future = std::pin::pin!(future);
+    let mut cx = std::task::Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            std::task::Poll::Ready(value) => return value,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opener() -> Opener {
+        Opener::new(Device::Cpu, egui::Context::default())
+    }
+
+    fn photo(file: &str) -> News {
+        let sample = Sample::named(file);
+        News::Opened(Wanted::Sample(sample).open(&Device::Cpu))
+    }
+
+    fn name(news: &News) -> &str {
+        match news {
+            News::Opened(Ok(Opened::Photo(photo, _))) => &photo.name,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_older_opening_that_ends_later_is_left_out() {
+        let mut opener = opener();
+        for (ticket, file) in [(2, "coffee.png"), (1, "astronaut.png")] {
+            let letter = Letter {
+                ticket: Some(ticket),
+                news: photo(file),
+            };
+            opener.sender.send(letter).unwrap();
+        }
+        let news = opener.news();
+        assert_eq!(news.iter().map(name).collect::<Vec<_>>(), ["coffee.png"]);
+    }
+
+    #[test]
+    fn a_picture_opened_while_the_program_starts_stays_and_the_model_still_comes() {
+        let mut opener = opener();
+        opener.start(None, PhotoSource::default());
+        let started = opener
+            .receiver
+            .recv_timeout(Duration::from_secs(60))
+            .unwrap();
+        let newer = Letter {
+            ticket: Some(2),
+            news: photo("coffee.png"),
+        };
+        assert!(opener.accept(newer).is_some());
+        match opener.accept(started) {
+            Some(News::Started { model, photo, .. }) => {
+                assert!(model.is_some());
+                assert!(photo.is_none());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_vanished_gives_way_to_the_bundled_ones_with_the_reasons() {
+        let mut opener = opener();
+        let gone = PathBuf::from("/no/such/thing");
+        opener.start(Some(gone.clone()), PhotoSource::File(gone));
+        let letter = opener
+            .receiver
+            .recv_timeout(Duration::from_secs(60))
+            .unwrap();
+        match opener.accept(letter) {
+            Some(News::Started {
+                model,
+                photo,
+                problems,
+            }) => {
+                let model = model.unwrap().unwrap();
+                assert_eq!(model.origin, crate::checkpoint::Origin::Bundled);
+                assert_eq!(photo.unwrap().unwrap().1, PhotoSource::default());
+                assert_eq!(problems.len(), 2);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(opener.pending().count(), 0);
+    }
+
+    #[test]
+    fn waiting_for_a_future_of_another_thread_ends() {
+        struct Later(std::sync::Arc<std::sync::Mutex<(bool, Option<std::task::Waker>)>>);
+        impl Future for Later {
+            type Output = u8;
+            fn poll(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<u8> {
+                let mut state = self.0.lock().unwrap();
+                state.1 = Some(cx.waker().clone());
+                if state.0 {
+                    std::task::Poll::Ready(7)
+                } else {
+                    std::task::Poll::Pending
+                }
+            }
+        }
+        let state = std::sync::Arc::default();
+        let theirs = Later(std::sync::Arc::clone(&state));
+        let thread = std::thread::spawn(move || block_on(theirs));
+        std::thread::sleep(Duration::from_millis(20));
+        let mut held = state.lock().unwrap();
+        held.0 = true;
+        if let Some(waker) = held.1.take() {
+            waker.wake();
+        }
+        drop(held);
+        assert_eq!(thread.join().unwrap(), 7);
+    }
+}

@@ -1,0 +1,96 @@
+//! Small things that several panes share.
+
+use egui::{ComboBox, Ui};
+
+use super::class_color::class_color;
+use super::layer::Layer;
+use crate::app::canvas::{Shown, cross, frame};
+use crate::app::pane::{Context, Look};
+
+/// Modes of a pane side by side.
+pub fn modes<M: Copy + PartialEq>(ui: &mut Ui, mode: &mut M, all: &[(M, &str, &str)]) {
+    for (value, name, help) in all {
+        ui.selectable_value(mode, *value, *name)
+            .on_hover_text(*help);
+    }
+}
+
+/// One head or the mean of all.
+pub fn head_chooser(ui: &mut Ui, head: &mut Option<usize>, heads: usize) {
+    if heads < 2 {
+        return;
+    }
+    let name = |h: Option<usize>| h.map_or("mean of heads".to_owned(), |h| format!("head {h}"));
+    let shown = head.filter(|h| *h < heads);
+    let combo = ComboBox::from_id_salt("head")
+        .selected_text(name(shown))
+        .width(84.0)
+        .show_ui(ui, |ui| {
+            for choice in std::iter::once(None).chain((0..heads).map(Some)) {
+                ui.selectable_value(head, choice, name(choice));
+            }
+        });
+    combo.response.accessible_name("head");
+}
+
+/// How the maps of a pane look; `first` before anyone has changed it.
+pub fn look_of<'c>(cx: &'c mut Context<'_>, pane: &str, first: Look) -> &'c mut Look {
+    if !cx.looks.contains_key(pane) {
+        cx.looks.insert(pane.to_owned(), first);
+    }
+    cx.looks.entry(pane.to_owned()).or_insert(first)
+}
+
+/// The switch for what lies around the photograph.
+pub fn border_switch(ui: &mut Ui, look: &mut Look) {
+    ui.checkbox(&mut look.border, "border").on_hover_text(
+        "Also show what the layer sees around the photograph: the grey letterbox border and \
+         the padding of the map",
+    );
+}
+
+/// Everything that a layer sees, in pixels of the photograph: the network input and a map of
+/// `padded` (height, width) cells.
+pub fn beyond(layer: &Layer<'_>, padded: [usize; 2]) -> [f32; 4] {
+    let [x0, y0, x1, y1] = layer.scene.letterbox.extent();
+    let [h, w] = padded.map(|v| v as f32);
+    let map = layer.place.rect_to_photo([0.0, 0.0, w, h]);
+    [
+        x0.min(map[0]),
+        y0.min(map[1]),
+        x1.max(map[2]),
+        y1.max(map[3]),
+    ]
+}
+
+/// The cell of a map under a point of the photograph: `[row, column]`.
+pub fn cell_at(layer: &Layer<'_>, [x, y]: [f32; 2]) -> Option<[usize; 2]> {
+    let [x, y] = layer.place.to_map(x, y);
+    (x >= 0.0 && y >= 0.0).then_some([y as usize, x as usize])
+}
+
+/// A place in words, for the line at the bottom.
+pub fn place_text(layer: &Layer<'_>, [x, y]: [f32; 2]) -> String {
+    let [cx, cy] = layer.place.to_map(x, y);
+    format!(
+        "photograph {}, {} · map {}, {}",
+        x.floor(),
+        y.floor(),
+        cx.floor(),
+        cy.floor()
+    )
+}
+
+/// What was pressed elsewhere: the point and the detection.
+pub fn elsewhere(shown: &Shown, cx: &Context<'_>) {
+    let painter = shown.clipped();
+    if let (Some(index), Some(detected)) = (cx.selection.detection, &cx.snapshot.detected)
+        && let Some(detection) = detected.list.get(index)
+    {
+        let rect = shown.at.rect_to_screen(detection.rect);
+        frame(&painter, rect, class_color(detection.class), 1.0);
+    }
+    if let Some(point) = cx.selection.point {
+        cross(&painter, shown.at.to_screen(point));
+    }
+}

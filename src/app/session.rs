@@ -1,0 +1,116 @@
+//! What is open, and the talk with the engine's thread: the newest wish out, the newest snapshot in.
+
+use std::sync::Arc;
+
+use super::pane::Selection;
+use crate::attention::{Watch, routing};
+use crate::checkpoint::Model;
+use crate::engine::{Settings, Snapshot, Worker};
+use crate::picture::Photo;
+
+/// The open photograph and model, and the thread that analyses them.
+pub struct Session {
+    worker: Worker,
+    photo: Option<Arc<Photo>>,
+    model: Option<Arc<Model>>,
+    snapshot: Arc<Snapshot>,
+    /// What the newest wish was made of.
+    sent: Option<(Arc<Photo>, Arc<Model>, Settings)>,
+    /// The newest failure that was told.
+    told: u64,
+}
+
+impl Session {
+    /// Nothing is open yet.
+    pub fn new(worker: Worker) -> Self {
+        Self {
+            snapshot: worker.snapshot(),
+            worker,
+            photo: None,
+            model: None,
+            sent: None,
+            told: 0,
+        }
+    }
+
+    /// The open photograph.
+    pub fn photo(&self) -> Option<&Arc<Photo>> {
+        self.photo.as_ref()
+    }
+
+    /// The open model.
+    pub fn model(&self) -> Option<&Arc<Model>> {
+        self.model.as_ref()
+    }
+
+    /// Puts another photograph in place.
+    pub fn set_photo(&mut self, photo: Photo) {
+        self.photo = Some(Arc::new(photo));
+    }
+
+    /// Puts another model in place.
+    pub fn set_model(&mut self, model: Model) {
+        self.model = Some(Arc::new(model));
+    }
+
+    /// Fetches the newest snapshot. Returns the message of a run that failed, once.
+    pub fn refresh(&mut self) -> Option<String> {
+        self.snapshot = self.worker.snapshot();
+        let failure = self.snapshot.failure.as_ref()?;
+        (failure.wish > self.told).then(|| {
+            self.told = failure.wish;
+            failure.message.clone()
+        })
+    }
+
+    /// The newest snapshot that was fetched.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Number of the newest wish.
+    pub fn newest(&self) -> u64 {
+        self.worker.newest()
+    }
+
+    /// Whether what is shown answers an older wish.
+    pub fn is_stale(&self) -> bool {
+        self.newest() > self.snapshot.fulfilled && !self.has_failed()
+    }
+
+    /// Whether the newest wish failed.
+    pub fn has_failed(&self) -> bool {
+        let failure = self.snapshot.failure.as_ref();
+        failure.is_some_and(|f| f.wish == self.newest())
+    }
+
+    /// Sends a wish if anything changed since the last one.
+    pub fn wish(&mut self, settings: &Settings, selection: &Selection) {
+        let (Some(photo), Some(model)) = (&self.photo, &self.model) else {
+            return;
+        };
+        let mut settings = settings.clone();
+        watch(&mut settings, model, selection);
+        let same = self.sent.as_ref().is_some_and(|(p, m, s)| {
+            Arc::ptr_eq(p, photo) && Arc::ptr_eq(m, model) && *s == settings
+        });
+        if !same {
+            self.worker
+                .wish(photo.clone(), model.clone(), settings.clone());
+            self.sent = Some((photo.clone(), model.clone(), settings));
+        }
+    }
+}
+
+/// Every attention row is watched; routing rows with the token attention of the pressed region.
+fn watch(settings: &mut Settings, model: &Model, selection: &Selection) {
+    settings.watch_all(model, &Watch::Focus(Vec::new()));
+    let Some(region) = selection.region else {
+        return;
+    };
+    for (row, attention) in model.network.attention() {
+        if attention.mechanism().id == routing::MECHANISM.id {
+            settings.watch.insert(row, Watch::Focus(vec![region]));
+        }
+    }
+}
