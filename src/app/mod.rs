@@ -3,9 +3,11 @@
 //! It computes no attention and never waits: [`session`] talks with the engine's thread, [`open`]
 //! opens files on threads of its own, and every frame draws the newest snapshot.
 
+mod actions;
 pub mod canvas;
 pub mod color_bar;
 mod command;
+mod dialog;
 mod drop;
 mod keep;
 mod knobs_panel;
@@ -57,6 +59,8 @@ pub fn run(options: AppOptions) -> crate::Result<()> {
         .with_icon(theme::icon());
     let native = eframe::NativeOptions {
         viewport,
+        // Test builds bring wgpu along, which would be preferred.
+        renderer: eframe::Renderer::Glow,
         ..Default::default()
     };
     eframe::run_native(
