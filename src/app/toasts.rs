@@ -214,7 +214,8 @@ mod tests {
                 time: Some(time),
                 ..Default::default()
             };
-            let _ = ctx.run_ui(input, |ui| toasts.let_notes_go(ui.ctx()));
+            let mut output = ctx.run_ui(input, |ui| toasts.let_notes_go(ui.ctx()));
+            output.textures_delta.clear();
         }
         let open: Vec<&str> = toasts
             .list
