@@ -1,6 +1,6 @@
 //! The window: panes around a photograph and a model, and the controls that act on them.
 //!
-//! It computes no attention and never waits: [`session`] talks with the engine's thread, [`open`]
+//! It computes no attention and never waits: `session` talks with the engine's thread, `open`
 //! opens files on threads of its own, and every frame draws the newest snapshot.
 
 mod actions;
