@@ -109,7 +109,7 @@ fn thresholds_run_nothing_and_the_head_only_itself() {
     let none = run(&mut engine, &photo, &model, &settings);
     assert_eq!(rows_run(&none), BTreeSet::new());
     assert!(none.detected.list.is_empty());
-    settings.head = Head::OneToMany;
+    settings.head = Some(Head::OneToMany);
     let head = run(&mut engine, &photo, &model, &settings);
     assert_eq!(rows_run(&head), BTreeSet::from([25]));
     assert_eq!(head.detected.head, Head::OneToMany);

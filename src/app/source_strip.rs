@@ -207,7 +207,7 @@ fn heads(ui: &mut Ui, settings: &mut Settings, model: &Model) {
             .on_hover_text(about)
             .on_disabled_hover_text("The model has no such head");
         if response.clicked() {
-            settings.head = head;
+            settings.head = Some(head);
         }
     }
 }
