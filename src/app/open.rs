@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn an_older_opening_that_ends_later_is_left_out() {
         let mut opener = opener();
-        for (ticket, file) in [(2, "coffee.png"), (1, "astronaut.png")] {
+        for (ticket, file) in [(2, "astronaut.png"), (1, "chelsea.png")] {
             let letter = Letter {
                 ticket: Some(ticket),
                 news: photo(file),
@@ -298,7 +298,7 @@ mod tests {
             opener.sender.send(letter).unwrap();
         }
         let news = opener.news();
-        assert_eq!(news.iter().map(name).collect::<Vec<_>>(), ["coffee.png"]);
+        assert_eq!(news.iter().map(name).collect::<Vec<_>>(), ["astronaut.png"]);
     }
 
     #[test]
@@ -311,7 +311,7 @@ mod tests {
             .unwrap();
         let newer = Letter {
             ticket: Some(2),
-            news: photo("coffee.png"),
+            news: photo("astronaut.png"),
         };
         assert!(opener.accept(newer).is_some());
         match opener.accept(started) {

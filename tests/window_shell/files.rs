@@ -52,7 +52,7 @@ fn repository(path: &str) -> PathBuf {
 #[test]
 fn a_typed_path_opens_a_picture() {
     let mut harness = window();
-    let path = repository("assets/samples/coffee.png");
+    let path = repository("tests/pictures/coffee.png");
     type_path(&mut harness, &format!("\"{}\"", path.display()));
     let app = harness.state();
     assert_eq!(app.photo().unwrap().path.as_deref(), Some(path.as_path()));
@@ -164,7 +164,7 @@ impl egui::DroppedFile for Dropped {
 #[test]
 fn pictures_and_model_folders_are_dropped() {
     let mut harness = window();
-    for path in ["assets/samples/coffee.png", "tests/golden/tiny/model.yaml"] {
+    for path in ["tests/pictures/coffee.png", "tests/golden/tiny/model.yaml"] {
         let file = std::sync::Arc::new(Dropped(repository(path)));
         harness.input_mut().dropped_files.push(file);
         settle(&mut harness);
@@ -188,7 +188,7 @@ fn the_next_window_opens_as_this_one_was_left() {
     slide(&mut harness, "confidence", 0.4);
     type_path(
         &mut harness,
-        &repository("assets/samples/coffee.png")
+        &repository("tests/pictures/coffee.png")
             .display()
             .to_string(),
     );
@@ -220,7 +220,7 @@ fn a_damaged_state_and_a_vanished_picture_start_the_bundled_ones_with_one_messag
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.png");
-    std::fs::copy(repository("assets/samples/coffee.png"), &path).unwrap();
+    std::fs::copy(repository("tests/pictures/coffee.png"), &path).unwrap();
     let options = AppOptions {
         photo: Some(path.clone()),
         ..AppOptions::default()
