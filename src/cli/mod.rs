@@ -4,6 +4,7 @@ mod analyze;
 mod args;
 mod layers;
 mod output;
+mod report;
 
 use std::process::ExitCode;
 
