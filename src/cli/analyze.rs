@@ -44,11 +44,11 @@ use candle_core::{Device, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::AnalyzeArgs;
-use super::output::{self, FileSet};
 use super::report::{INPUT, Report, clamps};
 use crate::attention::Watch;
 use crate::checkpoint::Model;
 use crate::engine::{self, Engine, Outcome, Settings, Wish};
+use crate::files::{self, FileSet};
 use crate::picture::Photo;
 use crate::yolo::Thresholds;
 use crate::{Error, Result};
@@ -77,7 +77,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<()> {
         }
     }
     // Better now than after the first picture, and once rather than for each.
-    output::check_folder(&args.out)?;
+    files::check_folder(&args.out)?;
     let bar = progress_bar(args.images.len());
     let names = folder_names(&args.images);
     let mut failed = 0;
@@ -120,7 +120,6 @@ pub(super) fn open_model(path: Option<&Path>, device: &Device) -> Result<Model> 
 fn settings(args: &AnalyzeArgs, model: &Model) -> Result<Settings> {
     let mut settings = Settings {
         size: args.imgsz,
-        head: model.best_head(),
         thresholds: Thresholds {
             confidence: args.conf,
             iou: args.iou,
@@ -135,7 +134,7 @@ fn settings(args: &AnalyzeArgs, model: &Model) -> Result<Settings> {
                 head.name()
             )));
         }
-        settings.head = head;
+        settings.head = Some(head);
     }
     for set in &args.set {
         let Some(legal) = settings.legal(model, set.row) else {

@@ -3,12 +3,13 @@
 mod analyze;
 mod args;
 mod layers;
-mod output;
 mod report;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+
+use crate::app::AppOptions;
 
 pub use args::{Cli, Command, Setting};
 
@@ -24,6 +25,9 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Analyze(args)) => analyze::run(&args),
         Some(Command::Layers(args)) => layers::run(&args),
+        Some(Command::Screenshots(args)) => {
+            crate::app::take_screenshots(AppOptions::default(), &args.out)
+        }
         None => crate::app::run(cli.window.into()),
     };
     match result {
