@@ -40,10 +40,12 @@ fn window_with(options: AppOptions, storage: Option<&Storage>) -> Harness<'stati
         device: DeviceChoice::Cpu,
         ..options
     };
-    let mut harness = Harness::builder().with_size([1400.0, 900.0]).build_eframe(|cc| {
-        let storage = storage.map(|s| s as &dyn eframe::Storage);
-        App::new(options, storage, &cc.egui_ctx).expect("a thread")
-    });
+    let mut harness = Harness::builder()
+        .with_size([1400.0, 900.0])
+        .build_eframe(|cc| {
+            let storage = storage.map(|s| s as &dyn eframe::Storage);
+            App::new(options, storage, &cc.egui_ctx).expect("a thread")
+        });
     settle(&mut harness);
     harness
 }
@@ -72,12 +74,16 @@ fn press(harness: &mut Harness<'_, App>, label: &str) {
 
 /// Moves a slider as a screen reader does.
 fn slide(harness: &mut Harness<'_, App>, label: &str, value: f64) {
-    harness.get_by_role_and_label(Role::Slider, label).set_value_accesskit(value);
+    harness
+        .get_by_role_and_label(Role::Slider, label)
+        .set_value_accesskit(value);
     settle(harness);
 }
 
 fn choose_layer(harness: &mut Harness<'_, App>, name: &str) {
-    harness.get_by(|n| n.role() == Role::Button && n.label().is_some_and(|l| l.contains(name))).click();
+    harness
+        .get_by(|n| n.role() == Role::Button && n.label().is_some_and(|l| l.contains(name)))
+        .click();
     harness.run_steps(2);
 }
 
@@ -105,7 +111,8 @@ fn super_tokens(app: &App) -> &SuperTokenTrace {
 fn type_path(harness: &mut Harness<'_, App>, text: &str) {
     let hint = "Type or paste a path and press Enter";
     let field = |h: &Harness<'_, App>| {
-        h.get_by(|n| n.role() == Role::TextInput && n.data().placeholder() == Some(hint)).rect()
+        h.get_by(|n| n.role() == Role::TextInput && n.data().placeholder() == Some(hint))
+            .rect()
     };
     let _ = field(harness);
     harness
@@ -137,8 +144,15 @@ fn the_window_opens_on_the_bundled_model_and_picture_analysed() {
     let detected = app.snapshot().detected.clone().unwrap();
     let model = app.model().unwrap();
     assert_eq!(model.classes[detected.list[0].class], "cat");
-    assert!((detected.list[0].score - 0.61).abs() < 0.02, "{}", detected.list[0].score);
-    assert_eq!(app.snapshot().traces.keys().copied().collect::<Vec<_>>(), [5, 8, 19]);
+    assert!(
+        (detected.list[0].score - 0.61).abs() < 0.02,
+        "{}",
+        detected.list[0].score
+    );
+    assert_eq!(
+        app.snapshot().traces.keys().copied().collect::<Vec<_>>(),
+        [5, 8, 19]
+    );
     assert!(app.messages().is_empty(), "{:?}", app.messages());
     assert!(harness.query_by_label("451 × 300").is_some());
     assert!(harness.query_by_label_contains("of 27 layers").is_some());
@@ -148,7 +162,11 @@ fn the_window_opens_on_the_bundled_model_and_picture_analysed() {
 fn knobs_of_routed_regions_act_on_the_outcome() {
     let mut harness = window();
     choose_layer(&mut harness, "BiFormerBlock");
-    let facts = |n_win, topk| RoutingFacts { n_win, topk, of_first: topk };
+    let facts = |n_win, topk| RoutingFacts {
+        n_win,
+        topk,
+        of_first: topk,
+    };
     assert_eq!(routes(harness.state()), facts(8, 4));
     slide(&mut harness, "topk", 9.0);
     assert_eq!(routes(harness.state()), facts(8, 9));
@@ -162,14 +180,25 @@ fn knobs_of_routed_regions_act_on_the_outcome() {
     // Three by three regions are nine: topk is moved, says why, and comes back with the regions.
     slide(&mut harness, "n_win", 3.0);
     assert_eq!(routes(harness.state()), facts(3, 9));
-    assert_eq!(harness.state().kept().settings.knobs[&BRA]["topk"], KnobValue::Int(10));
+    assert_eq!(
+        harness.state().kept().settings.knobs[&BRA]["topk"],
+        KnobValue::Int(10)
+    );
     let said = "10 is wanted, 9 is used: n_win 3 makes 9 regions";
     assert!(harness.query_by_label(said).is_some());
-    assert!(harness.query_by_label("outside the trained range").is_some());
+    assert!(
+        harness
+            .query_by_label("outside the trained range")
+            .is_some()
+    );
     slide(&mut harness, "n_win", 6.0);
     assert_eq!(routes(harness.state()), facts(6, 10));
     assert!(harness.query_by_label(said).is_none());
-    assert!(harness.query_by_label("outside the trained range").is_none());
+    assert!(
+        harness
+            .query_by_label("outside the trained range")
+            .is_none()
+    );
 }
 
 #[test]
@@ -197,7 +226,11 @@ fn knobs_of_super_tokens_act_on_the_outcome() {
 fn a_layer_without_knobs_says_so() {
     let mut harness = window();
     choose_layer(&mut harness, "PolarizedSelfAttention");
-    assert!(harness.query_by_label_contains("This layer has no knobs").is_some());
+    assert!(
+        harness
+            .query_by_label_contains("This layer has no knobs")
+            .is_some()
+    );
 }
 
 #[test]
@@ -207,7 +240,10 @@ fn knobs_go_back_to_their_defaults() {
     slide(&mut harness, "n_win", 5.0);
     let back: Vec<_> = harness.get_all_by_label("Back to default").collect();
     assert_eq!(back.len(), 2);
-    assert!(back[1].accesskit_node().is_disabled(), "topk is at its default");
+    assert!(
+        back[1].accesskit_node().is_disabled(),
+        "topk is at its default"
+    );
     back[0].click();
     settle(&mut harness);
     assert_eq!(routes(harness.state()).n_win, 8);
@@ -232,7 +268,10 @@ fn detections_follow_thresholds_and_head() {
     assert!(harness.query_by_label("overlap (IoU)").is_none());
     press(&mut harness, "one-to-many");
     settle(&mut harness);
-    assert_eq!(harness.state().snapshot().detected.as_ref().unwrap().head, Head::OneToMany);
+    assert_eq!(
+        harness.state().snapshot().detected.as_ref().unwrap().head,
+        Head::OneToMany
+    );
     slide(&mut harness, "confidence", 0.05);
     slide(&mut harness, "overlap (IoU)", 1.0);
     let all = count(&harness);
@@ -243,7 +282,9 @@ fn detections_follow_thresholds_and_head() {
 #[test]
 fn the_input_size_is_chosen_from_multiples_of_the_stride() {
     let mut harness = window();
-    harness.get_by_role_and_label(Role::ComboBox, "input size").click();
+    harness
+        .get_by_role_and_label(Role::ComboBox, "input size")
+        .click();
     harness.run_steps(2);
     assert!(harness.query_by_label("320 (best)").is_some());
     press(&mut harness, "224");
@@ -277,7 +318,10 @@ fn what_cannot_be_opened_says_why_and_leaves_the_picture() {
     let cases = [
         (folder.path().join("gone.png"), "there is no such file"),
         (file("empty.png", b""), "the file is empty"),
-        (file("text.png", b"this is no picture at all"), "not a picture of a known type"),
+        (
+            file("text.png", b"this is no picture at all"),
+            "not a picture of a known type",
+        ),
         (folder.path().to_owned(), "model.yaml: it is missing"),
     ];
     let mut harness = window();
@@ -285,8 +329,16 @@ fn what_cannot_be_opened_says_why_and_leaves_the_picture() {
         type_path(&mut harness, &path.display().to_string());
         let errors = errors(harness.state());
         assert_eq!(errors.len(), i + 1, "{errors:?}");
-        assert!(errors[i].contains(part) && errors[i].contains(folder.path().to_str().unwrap()), "{}", errors[i]);
-        assert!(harness.query_by_label(&errors[i]).is_some(), "no toast for {}", errors[i]);
+        assert!(
+            errors[i].contains(part) && errors[i].contains(folder.path().to_str().unwrap()),
+            "{}",
+            errors[i]
+        );
+        assert!(
+            harness.query_by_label(&errors[i]).is_some(),
+            "no toast for {}",
+            errors[i]
+        );
         assert_eq!(harness.state().photo().unwrap().name, "chelsea.png");
         // It stays until it is closed.
         harness.run_steps(100);
@@ -295,7 +347,11 @@ fn what_cannot_be_opened_says_why_and_leaves_the_picture() {
         assert!(harness.query_by_label(&errors[i]).is_none());
     }
     press(&mut harness, "Messages");
-    assert!(harness.query_by_label_contains("the file is empty").is_some());
+    assert!(
+        harness
+            .query_by_label_contains("the file is empty")
+            .is_some()
+    );
 }
 
 #[test]
@@ -308,7 +364,10 @@ fn a_model_folder_is_opened_and_the_bundled_model_comes_back() {
     let app = harness.state();
     assert!(errors(app).is_empty(), "{:?}", errors(app));
     assert_eq!(app.kept().model.as_deref(), Some(folder.as_path()));
-    assert!(app.kept().settings.knobs.is_empty(), "rows of another model");
+    assert!(
+        app.kept().settings.knobs.is_empty(),
+        "rows of another model"
+    );
     press(&mut harness, "Bundled model");
     settle(&mut harness);
     assert_eq!(harness.state().model().unwrap().name, "yolo26n-attn-v0");
@@ -325,7 +384,10 @@ fn pictures_and_paths_are_pasted() {
     assert_eq!((photo.width, photo.height), (64, 48));
     assert_eq!(photo.pixel(3, 3), Some([200, 100, 50]));
     // It has no file: next time the window opens on the picture before.
-    assert_eq!(harness.state().kept().photo, attnscope::app::Kept::default().photo);
+    assert_eq!(
+        harness.state().kept().photo,
+        attnscope::app::Kept::default().photo
+    );
 
     let path = repository("assets/samples/astronaut.png");
     harness.event(egui::Event::Paste(format!("file://{}", path.display())));
@@ -383,10 +445,17 @@ fn the_next_window_opens_as_this_one_was_left() {
     choose_layer(&mut harness, "BiFormerBlock");
     slide(&mut harness, "topk", 7.0);
     slide(&mut harness, "confidence", 0.4);
-    type_path(&mut harness, &repository("assets/samples/coffee.png").display().to_string());
+    type_path(
+        &mut harness,
+        &repository("assets/samples/coffee.png")
+            .display()
+            .to_string(),
+    );
     harness.get_by_label("View").click();
     harness.run_steps(2);
-    harness.get_by_role_and_label(Role::CheckBox, "Polarized weights").click();
+    harness
+        .get_by_role_and_label(Role::CheckBox, "Polarized weights")
+        .click();
     harness.run_steps(2);
     eframe::App::save(harness.state_mut(), &mut storage);
     let before = harness.state().kept().clone();
@@ -411,9 +480,15 @@ fn a_damaged_state_and_a_vanished_picture_start_the_bundled_ones_with_one_messag
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.png");
     std::fs::copy(repository("assets/samples/coffee.png"), &path).unwrap();
-    let options = AppOptions { photo: Some(path.clone()), ..AppOptions::default() };
+    let options = AppOptions {
+        photo: Some(path.clone()),
+        ..AppOptions::default()
+    };
     let mut harness = window_with(options, None);
-    assert_eq!(harness.state().photo().unwrap().path.as_deref(), Some(path.as_path()));
+    assert_eq!(
+        harness.state().photo().unwrap().path.as_deref(),
+        Some(path.as_path())
+    );
     let mut storage = Storage::default();
     eframe::App::save(harness.state_mut(), &mut storage);
     std::fs::remove_file(&path).unwrap();
@@ -421,14 +496,20 @@ fn a_damaged_state_and_a_vanished_picture_start_the_bundled_ones_with_one_messag
     assert_eq!(harness.state().photo().unwrap().name, "chelsea.png");
     let errors = errors(harness.state());
     assert_eq!(errors.len(), 1);
-    assert!(errors[0].contains("a.png: there is no such file"), "{}", errors[0]);
+    assert!(
+        errors[0].contains("a.png: there is no such file"),
+        "{}",
+        errors[0]
+    );
 }
 
 #[test]
 fn panes_are_hidden_and_the_layout_comes_back() {
     let mut harness = window();
     press(&mut harness, "View");
-    harness.get_by_role_and_label(Role::CheckBox, "Detections").click();
+    harness
+        .get_by_role_and_label(Role::CheckBox, "Detections")
+        .click();
     harness.run_steps(2);
     assert!(!harness.state().kept().layout.is_shown("detections"));
     harness.key_press(egui::Key::Escape);
@@ -449,7 +530,15 @@ fn every_control_is_reached_with_the_tab_key() {
         let label = focused.and_then(|n| n.accesskit_node().label());
         reached.extend(label);
     }
-    for name in ["Open picture…", "Examples", "Open model…", "one-to-many", "confidence", "Messages", "stoken_size"] {
+    for name in [
+        "Open picture…",
+        "Examples",
+        "Open model…",
+        "one-to-many",
+        "confidence",
+        "Messages",
+        "stoken_size",
+    ] {
         assert!(reached.contains(name), "{name} is not in {reached:?}");
     }
 }
@@ -460,10 +549,20 @@ fn the_smallest_window_holds_everything() {
     harness.set_size(egui::vec2(900.0, 600.0));
     harness.run_steps(4);
     let screen = egui::Rect::from_min_size(egui::Pos2::ZERO, egui::vec2(900.0, 600.0));
-    for label in ["Open picture…", "Open model…", "one-to-one", "one-to-many", "Messages", "Recent files", "Open"] {
+    for label in [
+        "Open picture…",
+        "Open model…",
+        "one-to-one",
+        "one-to-many",
+        "Messages",
+        "Recent files",
+        "Open",
+    ] {
         let rect = harness.get_by_label(label).rect();
         assert!(screen.contains_rect(rect), "{label} at {rect:?}");
     }
-    let slider = harness.get_by_role_and_label(Role::Slider, "confidence").rect();
+    let slider = harness
+        .get_by_role_and_label(Role::Slider, "confidence")
+        .rect();
     assert!(screen.contains_rect(slider), "{slider:?}");
 }

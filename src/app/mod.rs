@@ -15,7 +15,7 @@ mod menu_bar;
 mod open;
 pub mod pane;
 pub mod panes;
-mod samples;
+pub(crate) mod samples;
 mod session;
 mod source;
 mod source_strip;

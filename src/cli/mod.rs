@@ -2,6 +2,7 @@
 
 mod analyze;
 mod args;
+pub mod bench;
 mod layers;
 mod output;
 
@@ -23,6 +24,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Analyze(args)) => analyze::run(&args),
         Some(Command::Layers(args)) => layers::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
         None => crate::app::run(cli.window.into()),
     };
     match result {

@@ -39,7 +39,8 @@ impl CustomOp1 for Run {
         let width = layout.dims().last().copied().unwrap_or(1);
         // Rows of no width need no work.
         if let Some(rows) = CHUNK.checked_div(width) {
-            y.par_chunks_mut(rows.max(1) * width).for_each(|rows| softmax_rows(rows, width));
+            y.par_chunks_mut(rows.max(1) * width)
+                .for_each(|rows| softmax_rows(rows, width));
         }
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }

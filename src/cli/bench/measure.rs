@@ -1,0 +1,400 @@
+//! The measuring itself: round after round, so that a machine that is busy with other things
+//! slows every row alike and ratios are taken between neighbours.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use candle_core::Tensor;
+use clap::ValueEnum;
+
+use super::process::Program;
+use super::rows::{Rows, Unit};
+use crate::attention::{Knob, KnobValue, Knobs, Watch};
+use crate::checkpoint::Model;
+use crate::engine::{self, Engine, LayerTrace, Listener, Scene, Settings, Wish};
+use crate::picture::{Letterbox, Photo};
+use crate::yolo::{Head, Output, RawHead};
+use crate::{Error, Result};
+
+/// Rows that are measured together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Group {
+    /// The network alone, as other programs measure it.
+    Network,
+    /// From photograph to detections.
+    Whole,
+    /// One knob of the last layer with knobs turned, and turned back.
+    Knobs,
+    /// A whole `attnscope analyze`, from its start to its end.
+    Start,
+    /// The peak memory of a whole `attnscope analyze`.
+    Memory,
+}
+
+/// What is measured, and how often.
+pub struct Plan {
+    /// The model.
+    pub model: Arc<Model>,
+    /// The photograph.
+    pub photo: Arc<Photo>,
+    /// Side of the network input; `None` is the model's best.
+    pub size: Option<usize>,
+    /// Rounds that count, after one that does not.
+    pub runs: usize,
+    /// Which rows.
+    pub groups: BTreeSet<Group>,
+    /// The program for the rows that need one; without it they are left out.
+    pub program: Option<Program>,
+}
+
+/// Measures all rows. `progress` is told of every round and stops the measuring with `false`.
+///
+/// # Errors
+/// [`Error::Cancelled`] if `progress` stopped it; otherwise what the engine or the system says.
+pub fn measure(plan: &Plan, progress: &mut dyn FnMut(usize) -> bool) -> Result<Rows> {
+    let mut rows = Rows::default();
+    for round in 0..=plan.runs {
+        if !progress(round) {
+            return Err(Error::Cancelled);
+        }
+        plan.round(&mut rows)?;
+        if round == 0 {
+            // The first round warms caches, threads and the allocator.
+            rows = Rows::default();
+        }
+    }
+    Ok(rows)
+}
+
+/// The photograph as the network sees it, and what the network made of it.
+///
+/// # Errors
+/// What the engine says.
+pub fn network_output(plan: &Plan) -> Result<(Tensor, Arc<RawHead>)> {
+    let input = engine::network_input(&plan.scene())?;
+    let (raw, _) = plan.network(&input)?;
+    Ok((input, raw))
+}
+
+impl Plan {
+    /// The side of the network input in use.
+    pub fn side(&self) -> usize {
+        self.settings(&Watch::Off).size_on(&self.model).0
+    }
+
+    /// The head in use.
+    pub fn head(&self) -> Head {
+        self.settings(&Watch::Off).head_on(&self.model)
+    }
+
+    fn settings(&self, watch: &Watch) -> Settings {
+        let mut settings = Settings {
+            size: self.size,
+            head: self.model.best_head(),
+            ..Settings::default()
+        };
+        settings.watch_all(&self.model, watch);
+        settings
+    }
+
+    fn wish(&self, settings: &Settings) -> Wish {
+        Wish {
+            number: 1,
+            photo: self.photo.clone(),
+            model: self.model.clone(),
+            settings: settings.clone(),
+        }
+    }
+
+    fn scene(&self) -> Scene {
+        let side = self.side();
+        let photo = [self.photo.width, self.photo.height];
+        Scene {
+            photo: self.photo.clone(),
+            model: self.model.clone(),
+            letterbox: Letterbox::new(photo, [side, side]),
+        }
+    }
+
+    fn round(&self, rows: &mut Rows) -> Result<()> {
+        let wanted = |group| self.groups.contains(&group);
+        if wanted(Group::Network) {
+            self.network_row(rows)?;
+        }
+        let mut plain = None;
+        if wanted(Group::Whole) || wanted(Group::Knobs) {
+            plain = Some(self.whole_row(rows, "whole.plain", WHOLE, &Watch::Off)?);
+        }
+        if let Some(plain) = plain {
+            if wanted(Group::Whole) {
+                let focus = Watch::Focus(vec![0]);
+                self.whole_row(rows, "whole.focus", WHOLE_FOCUS, &focus)?;
+                let traced = self.whole_row(rows, "whole.traced", WHOLE_TRACED, &Watch::All)?;
+                let ratio = traced / plain;
+                rows.add(
+                    "whole.traced_ratio",
+                    TRACED_RATIO,
+                    Unit::Ratio,
+                    Some(1.15),
+                    ratio,
+                );
+            }
+            if wanted(Group::Knobs) {
+                self.knob_rows(rows, plain)?;
+            }
+        }
+        if let Some(program) = &self.program {
+            if wanted(Group::Start) {
+                let time = ms(program.time()?);
+                rows.add("start", START, Unit::Milliseconds, Some(1000.0), time);
+            }
+            if wanted(Group::Memory)
+                && let Some(peak) = program.peak_memory()?
+            {
+                rows.add("memory", MEMORY, Unit::Megabytes, Some(400.0), peak);
+            }
+        }
+        Ok(())
+    }
+
+    fn network_row(&self, rows: &mut Rows) -> Result<()> {
+        let input = engine::network_input(&self.scene())?;
+        let began = Instant::now();
+        let (_, times) = self.network(&input)?;
+        let time = ms(began.elapsed());
+        rows.add("network", NETWORK, Unit::Milliseconds, None, time);
+        for ((row, layer), time) in self.model.network.layers().iter().enumerate().zip(times) {
+            rows.add_layer(row, &layer.name, ms(time));
+        }
+        Ok(())
+    }
+
+    /// Every layer in turn; maps are let go when nobody needs them any more, as the engine does.
+    fn network(&self, input: &Tensor) -> Result<(Arc<RawHead>, Vec<Duration>)> {
+        let settings = self.settings(&Watch::Off);
+        let layers = self.model.network.layers();
+        let mut last_reader = vec![0; layers.len()];
+        for (row, layer) in layers.iter().enumerate() {
+            for from in layer.from.iter().flatten() {
+                last_reader[*from] = row;
+            }
+        }
+        let mut maps: Vec<Option<Tensor>> = vec![None; layers.len()];
+        let mut times = Vec::with_capacity(layers.len());
+        for (row, layer) in layers.iter().enumerate() {
+            let began = Instant::now();
+            let source = |from: &Option<usize>| match from {
+                None => Some(input.clone()),
+                Some(i) => maps[*i].clone(),
+            };
+            let sources: Vec<Tensor> = layer.from.iter().filter_map(source).collect();
+            let knobs = settings.legal(&self.model, row).map(|l| l.values);
+            let knobs = knobs.unwrap_or_else(Knobs::new);
+            let (output, _) = layer.run(&sources, &knobs, &Watch::Off, self.head())?;
+            drop(sources);
+            for (map, last) in maps.iter_mut().zip(&last_reader) {
+                if *last <= row {
+                    *map = None;
+                }
+            }
+            times.push(began.elapsed());
+            match output {
+                Output::Map(map) => maps[row] = Some(map),
+                Output::Raw(raw) => return Ok((raw, times)),
+            }
+        }
+        Err(candle_core::Error::Msg("the network gave no boxes".into()).into())
+    }
+
+    /// One run of an engine that remembers nothing; its time in milliseconds.
+    fn whole_row(&self, rows: &mut Rows, key: &str, what: &str, watch: &Watch) -> Result<f64> {
+        let wish = self.wish(&self.settings(watch));
+        let began = Instant::now();
+        Engine::new(0).run(&wish, &mut ())?;
+        let time = ms(began.elapsed());
+        rows.add(key, what, Unit::Milliseconds, None, time);
+        Ok(time)
+    }
+
+    /// Each knob of the last layer that has any is turned one step and back, with the traces
+    /// that the window asks for. `whole` is the time of a whole run of this round.
+    fn knob_rows(&self, rows: &mut Rows, whole: f64) -> Result<()> {
+        let before = self.settings(&Watch::Focus(vec![0]));
+        let knobs = |row| before.legal(&self.model, row).unwrap_or_default();
+        let rows_with_knobs = self.model.network.attention().map(|(row, _)| row);
+        let Some(row) = rows_with_knobs
+            .filter(|row| !knobs(*row).knobs.is_empty())
+            .last()
+        else {
+            return Ok(());
+        };
+        let legal = knobs(row);
+        let mut engine = Engine::default();
+        engine.run(&self.wish(&before), &mut ())?;
+        for knob in &legal.knobs {
+            let value = legal.values.get(knob.name).copied();
+            if let Some((from, to)) = value.and_then(|v| Some((v, step(knob, v)?))) {
+                let mut after = before.clone();
+                let values = after.knobs.entry(row).or_default();
+                values.insert(knob.name.to_owned(), to);
+                let turn = Turn {
+                    row,
+                    name: format!("layer {row}, {} {from} to {to}", knob.name),
+                    key: format!("knob.{}", knob.name),
+                    back: self.wish(&before),
+                    wish: self.wish(&after),
+                };
+                turn.measure(&mut engine, rows, whole)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One knob turned.
+struct Turn {
+    row: usize,
+    name: String,
+    key: String,
+    wish: Wish,
+    back: Wish,
+}
+
+impl Turn {
+    fn measure(&self, engine: &mut Engine, rows: &mut Rows, whole: f64) -> Result<()> {
+        let mut first = FirstTrace {
+            row: self.row,
+            at: None,
+        };
+        let began = Instant::now();
+        engine.run(&self.wish, &mut first)?;
+        let turned = ms(began.elapsed());
+        let again = Instant::now();
+        engine.run(&self.back, &mut ())?;
+        let back = ms(again.elapsed());
+        let mut add = |part: &str, what: &str, unit, goal, value| {
+            let key = format!("{}.{part}", self.key);
+            rows.add(&key, &format!("{}: {what}", self.name), unit, goal, value);
+        };
+        let time = Unit::Milliseconds;
+        if let Some(at) = first.at {
+            add("trace", "to the new trace", time, None, ms(at - began));
+        }
+        add("detections", "to the new detections", time, None, turned);
+        let share = turned / whole;
+        let what = "the same as a share of whole.plain";
+        add("share", what, Unit::Ratio, Some(0.35), share);
+        add("back", "back to the value before", time, Some(5.0), back);
+        Ok(())
+    }
+}
+
+/// Notes when the trace of one row arrives.
+struct FirstTrace {
+    row: usize,
+    at: Option<Instant>,
+}
+
+impl Listener for FirstTrace {
+    fn layer(&mut self, _: usize, _: usize, _: &str) -> bool {
+        true
+    }
+
+    fn trace(&mut self, _: &Arc<Scene>, trace: &Arc<LayerTrace>) {
+        if trace.row == self.row {
+            self.at.get_or_insert_with(Instant::now);
+        }
+    }
+}
+
+/// The next value up, or down from the top; `None` if there is no other.
+fn step(knob: &Knob, value: KnobValue) -> Option<KnobValue> {
+    let moved = |by: isize| {
+        let [h, w] = value.pair().map(|v| v.saturating_add_signed(by));
+        let asked = match value {
+            KnobValue::Int(_) => KnobValue::Int(h),
+            KnobValue::Pair(_) => KnobValue::Pair([h, w]),
+        };
+        let (used, _) = knob.clamp(Some(asked));
+        (used != value).then_some(used)
+    };
+    moved(1).or_else(|| moved(-1))
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+const NETWORK: &str = "network alone: from the input tensor to raw boxes and scores";
+const WHOLE: &str = "whole run without traces: letterbox, network, decoding and selection of boxes";
+const WHOLE_FOCUS: &str = "whole run with the traces that the window asks for";
+const WHOLE_TRACED: &str = "whole run with all traces";
+const TRACED_RATIO: &str = "all traces to no traces";
+const START: &str = "`attnscope analyze` of one picture with all traces: from start to exit";
+const MEMORY: &str = "`attnscope analyze` of one picture with all traces: peak memory";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn knob(default: KnobValue) -> Knob {
+        Knob {
+            name: "k",
+            help: "",
+            default,
+            min: KnobValue::Int(1),
+            max: KnobValue::Int(4),
+            why_min: String::new(),
+            why_max: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_knob_moves_one_step_inside_its_range() {
+        for (from, to) in [(1, 2), (3, 4), (4, 3)] {
+            let from = KnobValue::Int(from);
+            assert_eq!(step(&knob(from), from), Some(KnobValue::Int(to)));
+        }
+        let pair = KnobValue::Pair([2, 4]);
+        assert_eq!(step(&knob(pair), pair), Some(KnobValue::Pair([3, 4])));
+    }
+
+    #[test]
+    fn the_bundled_model_gives_every_row_of_the_engine() {
+        let plan = Plan {
+            model: Arc::new(Model::bundled(&candle_core::Device::Cpu).unwrap()),
+            photo: Arc::new(crate::app::samples::SAMPLES[0].open().unwrap()),
+            size: Some(64),
+            runs: 2,
+            groups: BTreeSet::from([Group::Network, Group::Whole, Group::Knobs, Group::Start]),
+            program: None,
+        };
+        let rows = measure(&plan, &mut |_| true).unwrap();
+        let keys: Vec<&str> = rows.rows.iter().map(|r| r.key.as_str()).collect();
+        let knob = |name: &str| {
+            ["trace", "detections", "share", "back"].map(|part| format!("knob.{name}.{part}"))
+        };
+        let knobs = [knob("n_win"), knob("topk")].concat();
+        let mut expected = vec!["network", "whole.plain", "whole.focus", "whole.traced"];
+        expected.push("whole.traced_ratio");
+        expected.extend(knobs.iter().map(String::as_str));
+        assert_eq!(keys, expected);
+        assert!(rows.rows.iter().all(|r| r.values.len() == 2));
+        assert_eq!(rows.layers.len(), plan.model.network.layers().len());
+    }
+
+    #[test]
+    fn measuring_stops_when_told() {
+        let plan = Plan {
+            model: Arc::new(Model::bundled(&candle_core::Device::Cpu).unwrap()),
+            photo: Arc::new(crate::app::samples::SAMPLES[0].open().unwrap()),
+            size: Some(32),
+            runs: 100,
+            groups: BTreeSet::from([Group::Network]),
+            program: None,
+        };
+        let stopped = measure(&plan, &mut |round| round < 2);
+        assert!(matches!(stopped, Err(Error::Cancelled)));
+    }
+}
