@@ -11,6 +11,7 @@ alone, from the input tensor to raw boxes and scores.
 
 import argparse
 import json
+import logging
 import os
 import platform
 import shutil
@@ -231,6 +232,8 @@ def main():
     if not args.attnscope.is_file():
         parser.error(f"{args.attnscope} is missing; expected the program from cargo build --release")
     torch.set_num_threads(args.threads)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, we do not
+    sys.stdout.reconfigure(line_buffering=True)
     print(f"{machine()}; {args.threads} threads; load average before {load()}")
     print(
         f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__},"

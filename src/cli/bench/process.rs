@@ -39,6 +39,11 @@ impl Program {
         })
     }
 
+    /// The picture.
+    pub fn picture(&self) -> PathBuf {
+        self.folder.path().join(PICTURE)
+    }
+
     /// One run: from start to exit.
     ///
     /// # Errors
@@ -76,7 +81,7 @@ impl Program {
         let folder = self.folder.path();
         Command::new(&self.path)
             .arg("analyze")
-            .arg(folder.join(PICTURE))
+            .arg(self.picture())
             .arg("--out")
             .arg(folder.join("out"))
             .args(&self.args)
