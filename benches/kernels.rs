@@ -229,26 +229,8 @@ fn fastest(
     Some(best.get()).filter(|best| best.is_finite())
 }
 
-/// The C library of Linux gives every large tensor back to the system and faults it in again: keep the memory, for both
-/// sides, as the program does.
-fn keep_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        unsafe extern "C" {
-            fn mallopt(parameter: i32, value: i32) -> i32;
-        }
-        let (trim, top_pad, mmap_max) = (-1, -2, -4);
-        // SAFETY: a plain setting of the allocator, made before any other thread exists.
-        unsafe {
-            mallopt(trim, 1 << 30);
-            mallopt(top_pad, 64 << 20);
-            mallopt(mmap_max, 0);
-        }
-    }
-}
-
 fn main() -> Result<()> {
-    keep_memory();
+    attnscope::kernels::keep_memory();
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))

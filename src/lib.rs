@@ -20,6 +20,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod engine;
 mod error;
+mod files;
 pub mod kernels;
 pub mod picture;
 pub mod yolo;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    attnscope::kernels::keep_memory();
     attnscope::cli::main()
 }

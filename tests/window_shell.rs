@@ -1,10 +1,12 @@
 //! The window without a display: the real window is stepped frame by frame, found and moved by
 //! what its controls are called.
 
-use std::path::{Path, PathBuf};
+#[path = "window_shell/files.rs"]
+mod files;
+
 use std::time::{Duration, Instant};
 
-use attnscope::app::{App, AppOptions, Kind};
+use attnscope::app::{App, AppOptions};
 use attnscope::attention::KnobValue;
 use attnscope::attention::routing::RoutingTrace;
 use attnscope::attention::super_token::SuperTokenTrace;
@@ -18,34 +20,17 @@ use egui_kittest::kittest::{NodeT, Queryable};
 const STA: usize = 5;
 const BRA: usize = 8;
 
-/// What eframe would write to disk.
-#[derive(Default)]
-struct Storage(std::collections::BTreeMap<String, String>);
-
-impl eframe::Storage for Storage {
-    fn get_string(&self, key: &str) -> Option<String> {
-        self.0.get(key).cloned()
-    }
-    fn set_string(&mut self, key: &str, value: String) {
-        self.0.insert(key.to_owned(), value);
-    }
-    fn remove_string(&mut self, key: &str) {
-        self.0.remove(key);
-    }
-    fn flush(&mut self) {}
-}
-
-fn window_with(options: AppOptions, storage: Option<&Storage>) -> Harness<'static, App> {
+fn window_with(
+    options: AppOptions,
+    storage: Option<&dyn eframe::Storage>,
+) -> Harness<'static, App> {
     let options = AppOptions {
         device: DeviceChoice::Cpu,
         ..options
     };
     let mut harness = Harness::builder()
         .with_size([1400.0, 900.0])
-        .build_eframe(|cc| {
-            let storage = storage.map(|s| s as &dyn eframe::Storage);
-            App::new(options, storage, &cc.egui_ctx).expect("a thread")
-        });
+        .build_eframe(|cc| App::new(options, storage, &cc.egui_ctx).expect("a thread"));
     settle(&mut harness);
     harness
 }
@@ -97,6 +82,7 @@ fn routes(app: &App) -> RoutingFacts {
     }
 }
 
+/// What a trace says of its routes.
 #[derive(Debug, PartialEq)]
 struct RoutingFacts {
     n_win: usize,
@@ -106,33 +92,6 @@ struct RoutingFacts {
 
 fn super_tokens(app: &App) -> &SuperTokenTrace {
     app.snapshot().traces[&STA].trace.downcast().unwrap()
-}
-
-fn type_path(harness: &mut Harness<'_, App>, text: &str) {
-    let hint = "Type or paste a path and press Enter";
-    let field = |h: &Harness<'_, App>| {
-        h.get_by(|n| n.role() == Role::TextInput && n.data().placeholder() == Some(hint))
-            .rect()
-    };
-    let _ = field(harness);
-    harness
-        .get_by(|n| n.role() == Role::TextInput && n.data().placeholder() == Some(hint))
-        .focus();
-    harness.run_steps(2);
-    harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
-    harness.event(egui::Event::Text(text.to_owned()));
-    harness.run_steps(2);
-    harness.key_press(egui::Key::Enter);
-    settle(harness);
-}
-
-fn errors(app: &App) -> Vec<String> {
-    let errors = app.messages().iter().filter(|m| m.kind == Kind::Error);
-    errors.map(|m| m.text.clone()).collect()
-}
-
-fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 #[test]
@@ -295,104 +254,24 @@ fn the_input_size_is_chosen_from_multiples_of_the_stride() {
 }
 
 #[test]
-fn a_typed_path_opens_a_picture() {
+fn examples_themes_and_about_are_found_in_the_menus() {
     let mut harness = window();
-    let path = repository("assets/samples/coffee.png");
-    type_path(&mut harness, &format!("\"{}\"", path.display()));
-    let app = harness.state();
-    assert_eq!(app.photo().unwrap().path.as_deref(), Some(path.as_path()));
-    assert_eq!(app.kept().recent.paths(), [path]);
-    let scene = app.snapshot().scene.clone().unwrap();
-    assert_eq!(scene.photo.name, "coffee.png");
-    assert!(errors(app).is_empty());
-}
-
-#[test]
-fn what_cannot_be_opened_says_why_and_leaves_the_picture() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, content: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        path
-    };
-    let cases = [
-        (folder.path().join("gone.png"), "there is no such file"),
-        (file("empty.png", b""), "the file is empty"),
-        (
-            file("text.png", b"this is no picture at all"),
-            "not a picture of a known type",
-        ),
-        (folder.path().to_owned(), "model.yaml: it is missing"),
-    ];
-    let mut harness = window();
-    for (i, (path, part)) in cases.iter().enumerate() {
-        type_path(&mut harness, &path.display().to_string());
-        let errors = errors(harness.state());
-        assert_eq!(errors.len(), i + 1, "{errors:?}");
-        assert!(
-            errors[i].contains(part) && errors[i].contains(folder.path().to_str().unwrap()),
-            "{}",
-            errors[i]
-        );
-        assert!(
-            harness.query_by_label(&errors[i]).is_some(),
-            "no toast for {}",
-            errors[i]
-        );
-        assert_eq!(harness.state().photo().unwrap().name, "chelsea.png");
-        // It stays until it is closed.
-        harness.run_steps(100);
-        assert!(harness.query_by_label(&errors[i]).is_some());
-        press(&mut harness, "Close");
-        assert!(harness.query_by_label(&errors[i]).is_none());
-    }
-    press(&mut harness, "Messages");
-    assert!(
-        harness
-            .query_by_label_contains("the file is empty")
-            .is_some()
-    );
-}
-
-#[test]
-fn a_model_folder_is_opened_and_the_bundled_model_comes_back() {
-    let mut harness = window();
-    choose_layer(&mut harness, "BiFormerBlock");
-    slide(&mut harness, "topk", 9.0);
-    let folder = repository("tests/golden/tiny");
-    type_path(&mut harness, &folder.display().to_string());
-    let app = harness.state();
-    assert!(errors(app).is_empty(), "{:?}", errors(app));
-    assert_eq!(app.kept().model.as_deref(), Some(folder.as_path()));
-    assert!(
-        app.kept().settings.knobs.is_empty(),
-        "rows of another model"
-    );
-    press(&mut harness, "Bundled model");
-    settle(&mut harness);
-    assert_eq!(harness.state().model().unwrap().name, "yolo26n-attn-v0");
-    assert_eq!(harness.state().kept().model, None);
-}
-
-#[test]
-fn pictures_and_paths_are_pasted() {
-    let mut harness = window();
-    let image = egui::ColorImage::filled([64, 48], egui::Color32::from_rgb(200, 100, 50));
-    harness.event(egui::Event::PasteImage(std::sync::Arc::new(image)));
-    settle(&mut harness);
-    let photo = harness.state().photo().unwrap().clone();
-    assert_eq!((photo.width, photo.height), (64, 48));
-    assert_eq!(photo.pixel(3, 3), Some([200, 100, 50]));
-    // It has no file: next time the window opens on the picture before.
-    assert_eq!(
-        harness.state().kept().photo,
-        attnscope::app::Kept::default().photo
-    );
-
-    let path = repository("assets/samples/astronaut.png");
-    harness.event(egui::Event::Paste(format!("file://{}", path.display())));
+    press(&mut harness, "Examples");
+    press(&mut harness, "Astronaut");
     settle(&mut harness);
     assert_eq!(harness.state().photo().unwrap().name, "astronaut.png");
+    for (theme, expected) in [("Light", egui::Theme::Light), ("Dark", egui::Theme::Dark)] {
+        press(&mut harness, "View");
+        press(&mut harness, "Theme");
+        press(&mut harness, theme);
+        assert_eq!(harness.ctx.theme(), expected);
+    }
+    assert_eq!(harness.state().kept().theme, egui::ThemePreference::Dark);
+    harness.key_press(egui::Key::F1);
+    harness.run_steps(3);
+    assert!(harness.query_by_label_contains("Licence").is_some());
+    press(&mut harness, "Close");
+    assert!(harness.query_by_label_contains("Licence").is_none());
 }
 
 #[test]
@@ -439,71 +318,6 @@ fn a_drag_with_the_hand_is_one_step() {
 }
 
 #[test]
-fn the_next_window_opens_as_this_one_was_left() {
-    let mut storage = Storage::default();
-    let mut harness = window();
-    choose_layer(&mut harness, "BiFormerBlock");
-    slide(&mut harness, "topk", 7.0);
-    slide(&mut harness, "confidence", 0.4);
-    type_path(
-        &mut harness,
-        &repository("assets/samples/coffee.png")
-            .display()
-            .to_string(),
-    );
-    harness.get_by_label("View").click();
-    harness.run_steps(2);
-    harness
-        .get_by_role_and_label(Role::CheckBox, "Polarized weights")
-        .click();
-    harness.run_steps(2);
-    eframe::App::save(harness.state_mut(), &mut storage);
-    let before = harness.state().kept().clone();
-    assert!(!before.layout.is_shown("polarized"));
-
-    let next = window_with(AppOptions::default(), Some(&storage));
-    let after = next.state();
-    assert_eq!(*after.kept(), before);
-    assert_eq!(after.photo().unwrap().name, "coffee.png");
-    assert_eq!(routes(after).topk, 7);
-    assert!(after.messages().is_empty(), "{:?}", after.messages());
-}
-
-#[test]
-fn a_damaged_state_and_a_vanished_picture_start_the_bundled_ones_with_one_message() {
-    let mut damaged = Storage::default();
-    eframe::Storage::set_string(&mut damaged, "attnscope", "{\"version\":".into());
-    let harness = window_with(AppOptions::default(), Some(&damaged));
-    assert_eq!(harness.state().photo().unwrap().name, "chelsea.png");
-    assert_eq!(harness.state().messages().len(), 1);
-
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.png");
-    std::fs::copy(repository("assets/samples/coffee.png"), &path).unwrap();
-    let options = AppOptions {
-        photo: Some(path.clone()),
-        ..AppOptions::default()
-    };
-    let mut harness = window_with(options, None);
-    assert_eq!(
-        harness.state().photo().unwrap().path.as_deref(),
-        Some(path.as_path())
-    );
-    let mut storage = Storage::default();
-    eframe::App::save(harness.state_mut(), &mut storage);
-    std::fs::remove_file(&path).unwrap();
-    let harness = window_with(AppOptions::default(), Some(&storage));
-    assert_eq!(harness.state().photo().unwrap().name, "chelsea.png");
-    let errors = errors(harness.state());
-    assert_eq!(errors.len(), 1);
-    assert!(
-        errors[0].contains("a.png: there is no such file"),
-        "{}",
-        errors[0]
-    );
-}
-
-#[test]
 fn panes_are_hidden_and_the_layout_comes_back() {
     let mut harness = window();
     press(&mut harness, "View");
@@ -538,6 +352,8 @@ fn every_control_is_reached_with_the_tab_key() {
         "confidence",
         "Messages",
         "stoken_size",
+        "Help on detections",
+        "File",
     ] {
         assert!(reached.contains(name), "{name} is not in {reached:?}");
     }

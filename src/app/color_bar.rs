@@ -7,12 +7,22 @@ use egui::{
     pos2, vec2,
 };
 
-use super::canvas::{SMALL, number, range_text, ticks};
+use super::canvas::SMALL;
+use crate::picture::numbers::{tick_labels, value_label};
 use crate::picture::{Colormap, Range};
 
 /// Width that a colour bar needs, in points.
 pub const WIDTH: f32 = 82.0;
 const BAR: f32 = 14.0;
+
+/// A range in words: `affinity 0.0003 to 0.412`, or `affinity flat at 0.5`.
+pub fn range_text(quantity: &str, range: Range) -> String {
+    if range.is_flat() {
+        return format!("{quantity} flat at {}", value_label(range.middle(), 4));
+    }
+    let [low, high] = [range.min, range.max].map(|v| value_label(v, 4));
+    format!("{quantity} {low} to {high}")
+}
 
 /// A vertical colour bar in `rect`, largest value at the top. `marker` is the value under the
 /// pointer.
@@ -57,9 +67,9 @@ pub fn color_bar(
         );
     };
     if range.is_flat() {
-        tick(0.5, &number(range.middle(), 4));
+        tick(0.5, &value_label(range.middle(), 4));
     } else {
-        let [low, middle, high] = ticks(range);
+        let [low, middle, high] = tick_labels(range);
         tick(0.0, &low);
         if bar.height() > 4.0 * line {
             tick(0.5, &middle);
@@ -139,4 +149,22 @@ pub fn swatch(painter: &Painter, rect: Rect, colormap: Colormap) {
         }
     }
     painter.add(Shape::mesh(mesh));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_said_in_words_and_a_flat_one_as_flat() {
+        let range = |min, max| Range { min, max };
+        assert_eq!(
+            range_text("affinity", range(0.003, 0.41234)),
+            "affinity 0.003 to 0.4123"
+        );
+        assert_eq!(
+            range_text("spatial weight", range(0.5, 0.5)),
+            "spatial weight flat at 0.5"
+        );
+    }
 }

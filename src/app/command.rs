@@ -3,7 +3,8 @@
 
 use egui::{Button, Key, KeyboardShortcut, Modifiers, ThemePreference, Ui};
 
-use super::open::{Dialog, Wanted};
+use super::dialog::Dialog;
+use super::open::Wanted;
 
 /// A thing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +126,9 @@ impl Command {
             }
             Self::ResetLayout => "Show all panes in their first places",
             Self::ZoomFit => "Show the whole picture in each pane",
-            Self::ZoomActual => "Show one pixel of the picture on one pixel of the screen",
+            Self::ZoomActual => {
+                "Show about one pixel of the picture on one of the screen, in the widest pane"
+            }
             Self::Theme(_) => "Colours of the window",
             Self::Messages => "All notes and errors since the start",
             Self::About => "Version, licence and what this program shows",
@@ -196,7 +199,9 @@ impl Command {
         };
         if response.clicked() {
             asks.push(Ask::Do(self));
-            ui.close();
+            if in_menu {
+                ui.close();
+            }
         }
     }
 }
@@ -243,7 +248,9 @@ mod tests {
             ..Default::default()
         };
         let mut asks = Vec::new();
-        let _ = egui::Context::default().run_ui(input, |ui| pressed(ui.ctx(), &can, &mut asks));
+        let mut output =
+            egui::Context::default().run_ui(input, |ui| pressed(ui.ctx(), &can, &mut asks));
+        output.textures_delta.clear();
         asks
     }
 

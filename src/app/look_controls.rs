@@ -35,7 +35,11 @@ pub fn look_controls(ui: &mut Ui, look: &mut Look) {
 fn colormap_picker(ui: &mut Ui, chosen: &mut Colormap) {
     let combo = ComboBox::from_id_salt("colormap")
         .selected_text(chosen.name())
-        .width(94.0)
+        .width(if ui.available_width() > 420.0 {
+            94.0
+        } else {
+            76.0
+        })
         .height(320.0)
         .show_ui(ui, |ui| {
             for colormap in Colormap::ALL {

@@ -1,11 +1,13 @@
 //! The window: panes around a photograph and a model, and the controls that act on them.
 //!
-//! It computes no attention and never waits: [`session`] talks with the engine's thread, [`open`]
+//! It computes no attention and never waits: `session` talks with the engine's thread, `open`
 //! opens files on threads of its own, and every frame draws the newest snapshot.
 
+mod actions;
 pub mod canvas;
 pub mod color_bar;
 mod command;
+mod dialog;
 mod drop;
 mod keep;
 mod knobs_panel;
@@ -15,7 +17,12 @@ mod menu_bar;
 mod open;
 pub mod pane;
 pub mod panes;
+<<<<<<< HEAD
 pub(crate) mod samples;
+=======
+mod samples;
+mod screenshots;
+>>>>>>> main
 mod session;
 mod source;
 mod source_strip;
@@ -30,6 +37,7 @@ use std::path::PathBuf;
 use crate::engine::DeviceChoice;
 
 pub use keep::Kept;
+pub use screenshots::take as take_screenshots;
 pub use toasts::{Kind, Message};
 pub use window::App;
 
@@ -49,22 +57,33 @@ pub struct AppOptions {
 /// # Errors
 /// [`crate::Error::Setting`] if the system gives no window.
 pub fn run(options: AppOptions) -> crate::Result<()> {
+    open(native_options(), |cc| {
+        Ok(Box::new(App::new(options, cc.storage, &cc.egui_ctx)?))
+    })
+}
+
+fn native_options() -> eframe::NativeOptions {
     let viewport = egui::ViewportBuilder::default()
         .with_app_id("attnscope")
         .with_title("attnscope")
         .with_inner_size([1400.0, 900.0])
         .with_min_inner_size([900.0, 600.0])
         .with_icon(theme::icon());
-    let native = eframe::NativeOptions {
+    eframe::NativeOptions {
         viewport,
+        // Test builds bring wgpu along, which would be preferred.
+        renderer: eframe::Renderer::Glow,
         ..Default::default()
-    };
-    eframe::run_native(
-        "attnscope",
-        native,
-        Box::new(|cc| Ok(Box::new(App::new(options, cc.storage, &cc.egui_ctx)?))),
-    )
-    .map_err(|error| {
+    }
+}
+
+type Made<'a> = Result<Box<dyn eframe::App + 'a>, Box<dyn std::error::Error + Send + Sync>>;
+
+fn open<'a>(
+    native: eframe::NativeOptions,
+    make: impl FnOnce(&eframe::CreationContext<'_>) -> Made<'a> + 'a,
+) -> crate::Result<()> {
+    eframe::run_native("attnscope", native, Box::new(make)).map_err(|error| {
         let hint = "attnscope analyze works without one";
         crate::Error::Setting(format!("no window could be opened ({error}); {hint}"))
     })

@@ -4,18 +4,15 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
 
 use candle_core::Device;
 
+use super::dialog::{Answer, Dialog, Question};
 use super::samples::Sample;
 use super::source::{self, PhotoSource};
 use crate::checkpoint::Model;
 use crate::picture::Photo;
 use crate::{Error, Result};
-
-/// A dialog that ends sooner was never seen by anyone.
-const NO_DIALOG: Duration = Duration::from_millis(400);
 
 /// Places in [`Opener::arrived`].
 const PHOTO: usize = 0;
@@ -32,15 +29,6 @@ pub enum Wanted {
     Sample(&'static Sample),
     /// Pixels from the clipboard.
     Pixels(std::sync::Arc<egui::ColorImage>),
-}
-
-/// What a dialog asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialog {
-    /// A picture file.
-    Picture,
-    /// A model folder.
-    Model,
 }
 
 /// Something that was opened.
@@ -141,29 +129,11 @@ impl Opener {
 
     /// Asks with a dialog of the system.
     pub fn ask(&mut self, dialog: Dialog) {
-        let began = Instant::now();
-        // Made here and awaited there: some systems make dialogs on the main thread only.
-        let answer: std::pin::Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>> =
-            match dialog {
-                Dialog::Picture => Box::pin(
-                    rfd::AsyncFileDialog::new()
-                        .set_title("Open a picture")
-                        .add_filter(
-                            "Pictures",
-                            &["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff"],
-                        )
-                        .add_filter("All files", &["*"])
-                        .pick_file(),
-                ),
-                Dialog::Model => Box::pin(
-                    rfd::AsyncFileDialog::new()
-                        .set_title("Open a model folder")
-                        .pick_folder(),
-                ),
-            };
-        self.spawn(None, move || match block_on(answer) {
-            Some(file) => Some(News::Picked(file.path().to_owned())),
-            None => (began.elapsed() < NO_DIALOG).then_some(News::NoDialog),
+        let question = Question::new(dialog);
+        self.spawn(None, move || match question.answer() {
+            Answer::Path(path) => Some(News::Picked(path)),
+            Answer::Nothing => None,
+            Answer::NoDialog => Some(News::NoDialog),
         });
     }
 
@@ -295,27 +265,10 @@ fn first_photo(
     Ok((Box::new(photo), PhotoSource::Sample(sample.file.to_owned())))
 }
 
-/// Waits for a future on this thread.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: std::sync::Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
-    let mut future = std::pin::pin!(future);
-    let mut cx = std::task::Context::from_waker(&waker);
-    loop {
-        match future.as_mut().poll(&mut cx) {
-            std::task::Poll::Ready(value) => return value,
-            std::task::Poll::Pending => std::thread::park(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn opener() -> Opener {
@@ -337,7 +290,7 @@ mod tests {
     #[test]
     fn an_older_opening_that_ends_later_is_left_out() {
         let mut opener = opener();
-        for (ticket, file) in [(2, "coffee.png"), (1, "astronaut.png")] {
+        for (ticket, file) in [(2, "astronaut.png"), (1, "chelsea.png")] {
             let letter = Letter {
                 ticket: Some(ticket),
                 news: photo(file),
@@ -345,7 +298,7 @@ mod tests {
             opener.sender.send(letter).unwrap();
         }
         let news = opener.news();
-        assert_eq!(news.iter().map(name).collect::<Vec<_>>(), ["coffee.png"]);
+        assert_eq!(news.iter().map(name).collect::<Vec<_>>(), ["astronaut.png"]);
     }
 
     #[test]
@@ -358,7 +311,7 @@ mod tests {
             .unwrap();
         let newer = Letter {
             ticket: Some(2),
-            news: photo("coffee.png"),
+            news: photo("astronaut.png"),
         };
         assert!(opener.accept(newer).is_some());
         match opener.accept(started) {
@@ -393,36 +346,5 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert_eq!(opener.pending().count(), 0);
-    }
-
-    #[test]
-    fn waiting_for_a_future_of_another_thread_ends() {
-        struct Later(std::sync::Arc<std::sync::Mutex<(bool, Option<std::task::Waker>)>>);
-        impl Future for Later {
-            type Output = u8;
-            fn poll(
-                self: std::pin::Pin<&mut Self>,
-                cx: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<u8> {
-                let mut state = self.0.lock().unwrap();
-                state.1 = Some(cx.waker().clone());
-                if state.0 {
-                    std::task::Poll::Ready(7)
-                } else {
-                    std::task::Poll::Pending
-                }
-            }
-        }
-        let state = std::sync::Arc::default();
-        let theirs = Later(std::sync::Arc::clone(&state));
-        let thread = std::thread::spawn(move || block_on(theirs));
-        std::thread::sleep(Duration::from_millis(20));
-        let mut held = state.lock().unwrap();
-        held.0 = true;
-        if let Some(waker) = held.1.take() {
-            waker.wake();
-        }
-        drop(held);
-        assert_eq!(thread.join().unwrap(), 7);
     }
 }

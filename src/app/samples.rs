@@ -17,7 +17,7 @@ pub struct Sample {
 }
 
 /// All of them; the first is the one to start with.
-pub static SAMPLES: [Sample; 3] = [
+pub static SAMPLES: [Sample; 2] = [
     Sample {
         file: "chelsea.png",
         title: "Cat",
@@ -29,12 +29,6 @@ pub static SAMPLES: [Sample; 3] = [
         title: "Astronaut",
         credit: "Eileen Collins, NASA (public domain)",
         bytes: include_bytes!("../../assets/samples/astronaut.png"),
-    },
-    Sample {
-        file: "coffee.png",
-        title: "Coffee",
-        credit: "Coffee cup, by Rachel Michetti, courtesy of Pikolo Espresso Bar (CC0)",
-        bytes: include_bytes!("../../assets/samples/coffee.png"),
     },
 ];
 

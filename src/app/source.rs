@@ -22,6 +22,23 @@ impl Default for PhotoSource {
     }
 }
 
+impl PhotoSource {
+    /// The source as it can be kept; see [`lasting`].
+    pub fn lasting(self) -> Option<Self> {
+        match self {
+            Self::Sample(_) => Some(self),
+            Self::File(path) => lasting(&path).map(Self::File),
+        }
+    }
+}
+
+/// The path as it can be kept: from the root, so that it holds in another folder too. `None` if
+/// its name is not text.
+pub fn lasting(path: &Path) -> Option<PathBuf> {
+    path.to_str()?;
+    Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+}
+
 /// Files opened before, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -32,10 +49,9 @@ pub struct Recent {
 impl Recent {
     /// Puts a file to the front. Names that are not text cannot be kept and are passed over.
     pub fn push(&mut self, path: &Path) {
-        if path.to_str().is_none() {
+        let Some(path) = lasting(path) else {
             return;
-        }
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        };
         self.paths.retain(|p| *p != path);
         self.paths.insert(0, path);
         self.paths.truncate(MOST);

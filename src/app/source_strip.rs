@@ -169,6 +169,7 @@ fn input_size(ui: &mut Ui, settings: &mut Settings, model: &Model) {
         false => size.to_string(),
     };
     let combo = ComboBox::from_label("input size")
+        .height(340.0)
         .selected_text(text(used))
         .show_ui(ui, |ui| {
             let first = MIN_SIZE.div_ceil(stride) * stride;
@@ -206,7 +207,7 @@ fn heads(ui: &mut Ui, settings: &mut Settings, model: &Model) {
             .on_hover_text(about)
             .on_disabled_hover_text("The model has no such head");
         if response.clicked() {
-            settings.head = head;
+            settings.head = Some(head);
         }
     }
 }

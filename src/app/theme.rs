@@ -18,6 +18,7 @@ struct Palette {
     deep: Color32,
     line: Color32,
     text: Color32,
+    strong: Color32,
     control: Color32,
     control_hovered: Color32,
     accent: Color32,
@@ -30,7 +31,8 @@ const DARK: Palette = Palette {
     panel: Color32::from_rgb(30, 32, 36),
     deep: Color32::from_rgb(20, 21, 24),
     line: Color32::from_rgb(56, 59, 66),
-    text: Color32::from_rgb(214, 217, 222),
+    text: Color32::from_rgb(206, 209, 215),
+    strong: Color32::from_rgb(255, 255, 255),
     control: Color32::from_rgb(52, 55, 62),
     control_hovered: Color32::from_rgb(66, 70, 79),
     accent: Color32::from_rgb(92, 165, 255),
@@ -43,11 +45,12 @@ const LIGHT: Palette = Palette {
     panel: Color32::from_rgb(247, 247, 248),
     deep: Color32::from_rgb(255, 255, 255),
     line: Color32::from_rgb(208, 211, 217),
-    text: Color32::from_rgb(38, 41, 48),
+    text: Color32::from_rgb(48, 51, 58),
+    strong: Color32::from_rgb(0, 0, 0),
     control: Color32::from_rgb(228, 230, 235),
     control_hovered: Color32::from_rgb(214, 218, 226),
     accent: Color32::from_rgb(20, 98, 190),
-    selected: Color32::from_rgb(196, 220, 250),
+    selected: Color32::from_rgb(174, 208, 248),
     warn: Color32::from_rgb(150, 88, 0),
     error: Color32::from_rgb(186, 32, 32),
 };
@@ -103,6 +106,7 @@ fn paint(visuals: &mut Visuals, p: &Palette) {
         state.corner_radius = CornerRadius::same(ROUND);
         state.expansion = 0.0;
     }
+    visuals.widgets.active.fg_stroke.color = p.strong;
 }
 
 /// Text that warns, in a frame: this is to be read with care.

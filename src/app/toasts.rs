@@ -11,6 +11,8 @@ const SHOWN: usize = 4;
 /// Seconds that a note stays.
 const NOTE_SECONDS: f64 = 8.0;
 const WIDTH: f32 = 380.0;
+/// Longer reports are scrolled.
+const REPORT_HEIGHT: f32 = 160.0;
 
 /// What a message means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +124,9 @@ impl Toasts {
         let mut open = true;
         egui::Window::new("Messages")
             .open(&mut open)
+            .collapsible(false)
             .default_size([520.0, 320.0])
+            .default_pos(ctx.content_rect().center() - vec2(260.0, 160.0))
             .show(ctx, |ui| {
                 if self.list.is_empty() {
                     ui.label("There are no messages.");
@@ -173,9 +177,12 @@ fn toast(ui: &mut egui::Ui, message: &mut Message) {
                     }
                 });
             });
-            ScrollArea::vertical().max_height(160.0).show(ui, |ui| {
-                ui.add(egui::Label::new(&message.text).wrap().selectable(true));
-            });
+            ScrollArea::vertical()
+                .max_height(REPORT_HEIGHT)
+                .min_scrolled_height(REPORT_HEIGHT)
+                .show(ui, |ui| {
+                    ui.add(egui::Label::new(&message.text).wrap().selectable(true));
+                });
         });
     });
 }
@@ -207,7 +214,8 @@ mod tests {
                 time: Some(time),
                 ..Default::default()
             };
-            let _ = ctx.run_ui(input, |ui| toasts.let_notes_go(ui.ctx()));
+            let mut output = ctx.run_ui(input, |ui| toasts.let_notes_go(ui.ctx()));
+            output.textures_delta.clear();
         }
         let open: Vec<&str> = toasts
             .list

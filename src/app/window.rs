@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use egui::{CentralPanel, Event, Frame, Margin, Panel, Ui};
 
-use super::command::{self, Ask, Can, Command};
+use super::command::{self, Ask, Can};
 use super::keep::Kept;
 use super::layout::Layout;
-use super::open::{News, Opened, Opener, Wanted};
-use super::pane::{Camera, Context, Pane, Selection};
+use super::open::{Opener, Wanted};
+use super::pane::{Context, Pane};
 use super::session::Session;
-use super::source::{self, PhotoSource};
+use super::source::PhotoSource;
 use super::source_strip::SourceStrip;
 use super::toasts::{Message, Toasts};
 use super::undo::History;
@@ -21,24 +21,21 @@ use crate::checkpoint::{Model, Origin};
 use crate::engine::{Engine, OpenDevice, Snapshot, Worker};
 use crate::picture::Photo;
 
-/// Seconds between looks at which recent files are still there.
-const RECENT_SECONDS: f64 = 2.0;
-
 /// The window.
 pub struct App {
-    device: OpenDevice,
-    session: Session,
-    opener: Opener,
-    kept: Kept,
-    history: History,
-    toasts: Toasts,
-    panes: Vec<Box<dyn Pane>>,
+    pub(super) device: OpenDevice,
+    pub(super) session: Session,
+    pub(super) opener: Opener,
+    pub(super) kept: Kept,
+    pub(super) history: History,
+    pub(super) toasts: Toasts,
+    pub(super) panes: Vec<Box<dyn Pane>>,
     /// The path that is being typed.
-    path: String,
+    pub(super) path: String,
     /// Recent files that are gone, and when that was looked up.
-    missing: BTreeSet<PathBuf>,
-    missing_since: f64,
-    about_open: bool,
+    pub(super) missing: BTreeSet<PathBuf>,
+    pub(super) missing_since: f64,
+    pub(super) about_open: bool,
 }
 
 impl App {
@@ -125,178 +122,6 @@ impl App {
             zoom: self.photo().is_some(),
             bundled_model: !bundled,
             theme: self.kept.theme,
-        }
-    }
-
-    fn hear(&mut self, news: News) {
-        match news {
-            News::Opened(Ok(opened)) => self.take(opened),
-            News::Opened(Err(error)) => self.toasts.error(error.to_string()),
-            News::Started { model, photo, problems } => self.begin(model, photo, &problems),
-            News::Picked(path) => self.opener.open(Wanted::Path(path)),
-            News::NoDialog => self.toasts.error(
-                "No file dialog could be shown on this system. Drag a picture or a model folder onto the window, \
-                 or type its path above and press Enter.",
-            ),
-            News::Missing(missing) => self.missing = missing,
-        }
-    }
-
-    /// The first picture and model are there.
-    fn begin(
-        &mut self,
-        model: Option<crate::Result<Box<Model>>>,
-        photo: Option<crate::Result<(Box<Photo>, PhotoSource)>>,
-        problems: &[crate::Error],
-    ) {
-        if !problems.is_empty() {
-            let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            self.toasts.error(format!(
-                "{}\nWhat comes with the program is shown instead.",
-                list.join("\n")
-            ));
-        }
-        match model {
-            Some(Ok(model)) => self.take_first_model(*model),
-            Some(Err(error)) => self.toasts.error(error.to_string()),
-            None => {}
-        }
-        match photo {
-            Some(Ok((photo, source))) => {
-                let same = self.kept.photo == source;
-                self.note_photo(&source);
-                self.session.set_photo(*photo);
-                if !same {
-                    self.forget_places();
-                }
-            }
-            Some(Err(error)) => self.toasts.error(error.to_string()),
-            None => {}
-        }
-    }
-
-    /// Knobs and selection that were kept hold for the model they were kept with.
-    fn take_first_model(&mut self, model: Model) {
-        let path = folder_of(&model);
-        if path == self.kept.model {
-            self.warn_of(&model);
-            self.session.set_model(model);
-        } else {
-            self.take_model(model);
-        }
-    }
-
-    fn take(&mut self, opened: Opened) {
-        match opened {
-            Opened::Photo(photo, source) => {
-                if let Some(source) = source {
-                    self.note_photo(&source);
-                }
-                self.forget_places();
-                self.session.set_photo(*photo);
-            }
-            Opened::Model(model) => self.take_model(*model),
-        }
-    }
-
-    fn note_photo(&mut self, source: &PhotoSource) {
-        if let PhotoSource::File(path) = source {
-            self.kept.recent.push(path);
-            self.missing.remove(path);
-            if path.to_str().is_none() {
-                return;
-            }
-        }
-        self.kept.photo = source.clone();
-    }
-
-    /// Rows of another model mean nothing on this one.
-    fn take_model(&mut self, model: Model) {
-        self.warn_of(&model);
-        self.kept.model = folder_of(&model);
-        if let Some(folder) = &self.kept.model {
-            self.kept.recent.push(folder);
-        }
-        self.kept.settings.knobs.clear();
-        self.kept.settings.size = None;
-        self.kept.layer = None;
-        self.kept.selection = Selection {
-            point: self.kept.selection.point,
-            ..Selection::default()
-        };
-        self.history = History::new(&self.kept.settings);
-        self.session.set_model(model);
-    }
-
-    fn warn_of(&mut self, model: &Model) {
-        if let Some(warning) = model.warning() {
-            self.toasts.note(warning);
-        }
-    }
-
-    /// What points at places of the last picture.
-    fn forget_places(&mut self) {
-        self.kept.selection.point = None;
-        self.kept.selection.detection = None;
-        self.kept.camera = Camera::default();
-    }
-
-    fn perform(&mut self, ask: Ask, ctx: &egui::Context) {
-        match ask {
-            Ask::Do(command) => self.command(command, ctx),
-            Ask::Open(wanted) => self.opener.open(wanted),
-            Ask::OpenText(text) => match source::path_from_text(&text) {
-                Ok(path) => self.opener.open(Wanted::Path(path)),
-                Err(why) => self.toasts.error(why),
-            },
-            Ask::CheckRecent => {
-                let now = ctx.input(|i| i.time);
-                if now - self.missing_since > RECENT_SECONDS {
-                    self.missing_since = now;
-                    self.opener.check(self.kept.recent.paths());
-                }
-            }
-            Ask::ClearRecent => self.kept.recent.clear(),
-            Ask::TogglePane(pane) => self.kept.layout.toggle(pane),
-        }
-    }
-
-    fn command(&mut self, command: Command, ctx: &egui::Context) {
-        match command {
-            Command::OpenPicture | Command::OpenModel => {
-                if let Some(dialog) = command.dialog() {
-                    self.opener.ask(dialog);
-                }
-            }
-            Command::BundledModel => self.opener.open(Wanted::BundledModel),
-            Command::Paste => ctx.send_viewport_cmd(egui::ViewportCommand::RequestPaste),
-            Command::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
-            Command::Undo => self.history.undo(&mut self.kept.settings),
-            Command::Redo => self.history.redo(&mut self.kept.settings),
-            Command::ResetKnobs => self.kept.settings.knobs.clear(),
-            Command::ResetLayout => self.kept.layout = Layout::default(),
-            Command::ZoomFit => self.kept.camera = Camera::default(),
-            Command::ZoomActual => self.zoom_actual(ctx),
-            Command::Theme(theme) => {
-                self.kept.theme = theme;
-                ctx.set_theme(theme);
-            }
-            Command::Messages => self.toasts.list_open = !self.toasts.list_open,
-            Command::About => self.about_open = true,
-        }
-    }
-
-    /// One pixel of the picture on one of the screen, in the largest pane.
-    fn zoom_actual(&mut self, ctx: &egui::Context) {
-        let sizes = self
-            .panes
-            .iter()
-            .filter_map(|p| self.kept.layout.rect_of(p.id()));
-        let largest = sizes.map(|r| r.size()).max_by(|a, b| a.x.total_cmp(&b.x));
-        if let (Some(size), Some(photo)) = (largest, self.photo()) {
-            let [w, h] =
-                [photo.width, photo.height].map(|side| side as f32 / ctx.pixels_per_point());
-            self.kept.camera.zoom = (w / size.x).max(h / size.y);
         }
     }
 
@@ -421,15 +246,8 @@ impl App {
     }
 }
 
-fn folder_of(model: &Model) -> Option<PathBuf> {
-    match &model.origin {
-        Origin::Bundled => None,
-        Origin::Folder(folder) => folder.to_str().map(PathBuf::from),
-    }
-}
-
 impl eframe::App for App {
-    fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
+    fn logic(&mut self, _ctx: &egui::Context, _frame: &mut eframe::Frame) {
         for news in self.opener.news() {
             self.hear(news);
         }
@@ -437,7 +255,6 @@ impl eframe::App for App {
             self.toasts.error(failure);
         }
         self.session.wish(&self.kept.settings, &self.kept.selection);
-        let _ = ctx;
     }
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
@@ -450,6 +267,10 @@ impl eframe::App for App {
         self.toasts.show(&ctx, area);
         self.about(&ctx);
         drop::overlay(&ctx);
+        if !asks.is_empty() {
+            // What is asked for now is seen in the next frame.
+            ctx.request_repaint();
+        }
         for ask in asks {
             self.perform(ask, &ctx);
         }

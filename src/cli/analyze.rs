@@ -11,10 +11,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::args::AnalyzeArgs;
-use super::output::{self, FileSet};
 use crate::attention::{Clamp, Knobs, Watch};
 use crate::checkpoint::{Model, Origin};
 use crate::engine::{self, Engine, Outcome, Settings, Wish};
+use crate::files::{self, FileSet};
 use crate::picture::Photo;
 use crate::yolo::Thresholds;
 use crate::{Error, Result};
@@ -96,7 +96,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<()> {
         }
     }
     // Better now than after the first picture, and once rather than for each.
-    output::check_folder(&args.out)?;
+    files::check_folder(&args.out)?;
     let bar = progress_bar(args.images.len());
     let names = folder_names(&args.images);
     let mut failed = 0;
@@ -139,7 +139,6 @@ pub(super) fn open_model(path: Option<&Path>, device: &Device) -> Result<Model> 
 fn settings(args: &AnalyzeArgs, model: &Model) -> Result<Settings> {
     let mut settings = Settings {
         size: args.imgsz,
-        head: model.best_head(),
         thresholds: Thresholds {
             confidence: args.conf,
             iou: args.iou,
@@ -154,7 +153,7 @@ fn settings(args: &AnalyzeArgs, model: &Model) -> Result<Settings> {
                 head.name()
             )));
         }
-        settings.head = head;
+        settings.head = Some(head);
     }
     for set in &args.set {
         let Some(legal) = settings.legal(model, set.row) else {

@@ -26,6 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// Write detections, traces and pictures of photographs to a folder.
     Analyze(AnalyzeArgs),
+    /// Take the pictures of README from the real window (it opens by itself and closes again).
+    Screenshots(ScreenshotsArgs),
     /// List the layers of a model, its attention layers and their knobs.
     Layers(LayersArgs),
     /// Measure how long things take on this machine.
@@ -99,6 +101,14 @@ impl From<WindowArgs> for crate::app::AppOptions {
             device: args.device,
         }
     }
+}
+
+/// Options of `screenshots`.
+#[derive(Debug, Args)]
+pub struct ScreenshotsArgs {
+    /// Folder to write to.
+    #[arg(long, default_value = "screenshots", value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 /// [`Head`] as a command-line value.

@@ -4,11 +4,12 @@ mod analyze;
 mod args;
 pub mod bench;
 mod layers;
-mod output;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+
+use crate::app::AppOptions;
 
 pub use args::{Cli, Command, Setting};
 
@@ -25,6 +26,9 @@ pub fn main() -> ExitCode {
         Some(Command::Analyze(args)) => analyze::run(&args),
         Some(Command::Layers(args)) => layers::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Screenshots(args)) => {
+            crate::app::take_screenshots(AppOptions::default(), &args.out)
+        }
         None => crate::app::run(cli.window.into()),
     };
     match result {

@@ -30,14 +30,26 @@ pub fn view_figure(scene: &Scene, layer: &LayerTrace, view: &View) -> Figure {
         caption += &format!(", {}", knobs.join(", "));
     }
     caption += ".";
+    let body = match &view.body {
+        view::Body::Overlay(o) => {
+            let overlay = overlay(scene, place, o);
+            match o.marks.len() - overlay.marks.len() {
+                0 => {}
+                1 => caption += " One marked place lies in the border around the photograph.",
+                n => {
+                    caption +=
+                        &format!(" {n} marked places lie in the border around the photograph.");
+                }
+            }
+            Body::Overlay(overlay)
+        }
+        view::Body::Bars(b) => Body::Bars(Bars::sorted(&b.values, "channel", b.quantity)),
+    };
     Figure {
         title: view.title.clone(),
         caption,
         badge: (!layer.badges.is_empty()).then(|| layer.badges.join("; ")),
-        body: match &view.body {
-            view::Body::Overlay(o) => Body::Overlay(overlay(scene, place, o)),
-            view::Body::Bars(b) => Body::Bars(Bars::sorted(&b.values, "channel", b.quantity)),
-        },
+        body,
     }
 }
 
@@ -78,6 +90,8 @@ pub fn class_name(scene: &Scene, class: usize) -> String {
         .unwrap_or_else(|| class.to_string())
 }
 
+/// The overlay in pixels of the photograph, without the marks that lie beside it: their labels
+/// would seem to name places on it.
 fn overlay(scene: &Scene, place: Placement, o: &view::Overlay) -> Overlay {
     let heat = o.heat.as_ref().map(|h| {
         let extent = place.rect_to_photo([0.0, 0.0, h.extent[0], h.extent[1]]);
@@ -86,6 +100,7 @@ fn overlay(scene: &Scene, place: Placement, o: &view::Overlay) -> Overlay {
         heat
     });
     let line = |l: &[f32; 4]| place.rect_to_photo(*l);
+    let sides = [scene.photo.width as f32, scene.photo.height as f32];
     Overlay {
         heat,
         borders: o.borders.iter().map(line).collect(),
@@ -109,7 +124,31 @@ fn overlay(scene: &Scene, place: Placement, o: &view::Overlay) -> Overlay {
                     MarkKind::Related => RELATED,
                 },
             })
+            .filter(|mark| meets(mark.rect, sides))
             .collect(),
         ..Overlay::new(scene.photo.clone())
+    }
+}
+
+/// Whether a rectangle shares more than a line with a photograph of this width and height.
+fn meets([x0, y0, x1, y1]: [f32; 4], [width, height]: [f32; 2]) -> bool {
+    // Rounding moves an edge by less; the smallest cell is larger.
+    const LINE: f32 = 1e-3;
+    x1.min(width) - x0.max(0.0) > LINE && y1.min(height) - y0.max(0.0) > LINE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rectangles_beside_the_photograph_do_not_meet_it() {
+        let photo = [10.0, 4.0];
+        assert!(meets([-5.0, -5.0, 0.5, 0.5], photo));
+        assert!(meets([9.9, 3.0, 20.0, 9.0], photo));
+        assert!(!meets([10.0, 0.0, 12.0, 4.0], photo));
+        assert!(!meets([2.0, -3.0, 4.0, 0.0], photo));
+        // A cell of a one-pixel photograph.
+        assert!(meets([0.5, 0.5, 0.525, 0.525], [1.0, 1.0]));
     }
 }

@@ -67,6 +67,9 @@ struct Plan {
     head: Head,
     /// Rows that must run.
     run: Vec<bool>,
+    /// What is remembered of the needed rows that need not run. Held here, because what the run
+    /// adds to the store may push it out.
+    held: Vec<Option<Entry>>,
     /// Rows whose output is worth keeping.
     keep: Vec<bool>,
     /// The last row that reads each row.
@@ -87,6 +90,11 @@ impl Engine {
         self.store.bytes()
     }
 
+    /// Lets go of everything that was computed before.
+    pub fn forget(&mut self) {
+        *self = Self::new(self.store.budget());
+    }
+
     /// Fulfils a wish.
     ///
     /// # Errors
@@ -96,7 +104,7 @@ impl Engine {
         let scene = self.scene_for(wish);
         let model = &wish.model;
         let layers = model.network.layers();
-        let plan = self.plan(wish, &scene);
+        let mut plan = self.plan(wish, &scene);
         let mut traces = BTreeMap::new();
         let mut timing = Timing {
             rows: layers.len(),
@@ -119,7 +127,7 @@ impl Engine {
                             Some(t) => t.clone(),
                             None => input.insert(network_input(&scene)?).clone(),
                         },
-                        Some(i) => self.map(&plan, &maps, *i)?,
+                        Some(i) => map_of(&maps, *i)?,
                     });
                 }
                 let none = BTreeMap::new();
@@ -134,10 +142,8 @@ impl Engine {
                     self.store.put(plan.keys[row], entry.clone());
                 }
                 Some(entry)
-            } else if watch.is_on() || row + 1 == layers.len() {
-                self.store.get(plan.keys[row], watch)
             } else {
-                None
+                plan.held[row].take()
             };
             if let Some(entry) = entry {
                 if let Some((_, trace)) = &entry.trace
@@ -201,6 +207,7 @@ impl Engine {
             legal: BTreeMap::new(),
             head: wish.settings.head_on(&wish.model),
             run: vec![false; n],
+            held: vec![None; n],
             keep: worth_keeping(&wish.model),
             last_reader: vec![0; n],
         };
@@ -227,7 +234,11 @@ impl Engine {
         let mut needed: Vec<bool> = plan.watch.iter().map(Watch::is_on).collect();
         needed[n - 1] = true;
         for row in (0..n).rev() {
-            if needed[row] && self.store.get(plan.keys[row], &plan.watch[row]).is_none() {
+            if !needed[row] {
+                continue;
+            }
+            plan.held[row] = self.store.get(plan.keys[row], &plan.watch[row]);
+            if plan.held[row].is_none() {
                 plan.run[row] = true;
                 for from in layers[row].from.iter().flatten() {
                     needed[*from] = true;
@@ -235,21 +246,6 @@ impl Engine {
             }
         }
         plan
-    }
-
-    /// The map that a row put out, in this run or an earlier one.
-    fn map(&mut self, plan: &Plan, maps: &[Option<Output>], row: usize) -> Result<Tensor> {
-        let output = match &maps[row] {
-            Some(output) => Some(output.clone()),
-            None => self
-                .store
-                .get(plan.keys[row], &Watch::Off)
-                .map(|e| e.output),
-        };
-        match output {
-            Some(Output::Map(t)) => Ok(t),
-            _ => Err(candle_core::Error::Msg(format!("the map of row {row} is gone")).into()),
-        }
     }
 
     fn layer_trace(
@@ -271,6 +267,14 @@ impl Engine {
             legal,
             badges,
         }
+    }
+}
+
+/// The map that a row put out, in this run or an earlier one.
+fn map_of(maps: &[Option<Output>], row: usize) -> Result<Tensor> {
+    match &maps[row] {
+        Some(Output::Map(map)) => Ok(map.clone()),
+        _ => Err(candle_core::Error::Msg(format!("the map of row {row} is gone")).into()),
     }
 }
 

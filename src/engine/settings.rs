@@ -16,8 +16,8 @@ pub const MAX_SIZE: usize = 1280;
 pub struct Settings {
     /// Side of the square network input; `None` is the model's best.
     pub size: Option<usize>,
-    /// Which head is read.
-    pub head: Head,
+    /// Which head is read; `None` is the model's best.
+    pub head: Option<Head>,
     /// Thresholds of the last step.
     pub thresholds: Thresholds,
     /// Wanted knob values by row. They may be illegal; see [`Settings::legal`].
@@ -62,9 +62,7 @@ impl Settings {
     /// The head in use: the wanted one if the model has it.
     pub fn head_on(&self, model: &Model) -> Head {
         let heads = model.network.heads();
-        match heads.contains(&self.head) {
-            true => self.head,
-            false => heads.first().copied().unwrap_or(Head::OneToMany),
-        }
+        let wanted = self.head.filter(|h| heads.contains(h));
+        wanted.unwrap_or_else(|| model.best_head())
     }
 }

@@ -57,10 +57,13 @@ impl Store {
         covered.then(|| slot.entry.clone())
     }
 
-    /// Keeps an entry, and drops the oldest ones beyond the budget.
+    /// Keeps an entry that is not larger than the budget, and drops the oldest ones beyond it.
     pub(super) fn put(&mut self, key: Key, entry: Entry) {
         self.clock += 1;
         let bytes = entry.bytes();
+        if bytes > self.budget {
+            return;
+        }
         let slot = Slot {
             entry,
             bytes,
@@ -70,7 +73,7 @@ impl Store {
             self.bytes -= old.bytes;
         }
         self.bytes += bytes;
-        while self.bytes > self.budget && self.slots.len() > 1 {
+        while self.bytes > self.budget {
             let oldest = self.slots.iter().min_by_key(|(_, s)| s.used);
             let Some(oldest) = oldest.map(|(k, _)| *k) else {
                 break;
@@ -79,6 +82,11 @@ impl Store {
                 self.bytes -= slot.bytes;
             }
         }
+    }
+
+    /// Most memory that may be held, in bytes.
+    pub(super) fn budget(&self) -> usize {
+        self.budget
     }
 
     /// Memory held, in bytes.

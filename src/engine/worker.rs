@@ -2,6 +2,7 @@
 //! it never waits.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -171,7 +172,12 @@ fn serve(shared: &Shared, mut engine: Engine, wake: &Wake) {
             since: Instant::now(),
             patient: stopped_in_a_row < PATIENCE,
         };
-        let result = engine.run(&wish, &mut reporter);
+        // A panic is a defect. Without this the window would wait for ever for a dead thread.
+        let run = AssertUnwindSafe(|| engine.run(&wish, &mut reporter));
+        let result = std::panic::catch_unwind(run).unwrap_or_else(|_| {
+            engine.forget();
+            Err(candle_core::Error::msg("the engine panicked").into())
+        });
         stopped_in_a_row = match &result {
             Err(Error::Cancelled) => stopped_in_a_row + 1,
             _ => 0,

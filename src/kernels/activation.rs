@@ -65,6 +65,28 @@ pub(super) fn silu<const FUSED: bool>(x: f32) -> f32 {
     x / add_product::<FUSED>(p, scale, 1.0)
 }
 
+/// `x · Φ(x)`, the exact GELU: absolute error below 4e-7 · max(1, |x|).
+///
+/// erf by formula 7.1.26 of Abramowitz and Stegun.
+#[inline(always)]
+pub(super) fn gelu<const FUSED: bool>(x: f32) -> f32 {
+    const A: [f32; 5] = [
+        1.061_405_4,
+        -1.453_152_1,
+        1.421_413_8,
+        -0.284_496_74,
+        0.254_829_6,
+    ];
+    let z = (x * std::f32::consts::FRAC_1_SQRT_2).abs();
+    let t = 1.0 / add_product::<FUSED>(z, 0.327_591_1, 1.0);
+    let mut p = A[0];
+    for a in &A[1..] {
+        p = add_product::<FUSED>(p, t, *a);
+    }
+    let tail = 0.5 * p * t * exp::<FUSED>(-z * z);
+    x * if x > 0.0 { 1.0 - tail } else { tail }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +127,27 @@ mod tests {
         }
         assert_eq!(silu::<true>(0.0), 0.0);
         assert!(silu::<true>(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn gelu_matches_published_values() {
+        // Φ(1) = 0.841344746, Φ(-2) = 0.022750132, Φ(0.5) = 0.691462461, Φ(3.5) = 0.999767371.
+        for (x, want) in [
+            (0.0, 0.0),
+            (1.0, 0.841_344_7),
+            (-2.0, -0.045_500_264),
+            (0.5, 0.345_731_23),
+            (3.5, 3.499_185_8),
+            (-20.0, 0.0),
+            (20.0, 20.0),
+        ] {
+            for got in [gelu::<true>(x), gelu::<false>(x)] {
+                assert!(
+                    (got - want).abs() < 5e-7,
+                    "gelu({x}): {got} instead of {want}"
+                );
+            }
+        }
+        assert!(gelu::<true>(f32::NAN).is_nan());
     }
 }

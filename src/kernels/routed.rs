@@ -162,21 +162,22 @@ impl Run<'_> {
             packed_len(sizes.width, sizes.keys),
         );
         let at = |channel: usize, position: usize| map.qkv[channel * map.plane + position];
-        // A factor on keys and values, and where the key lies.
-        let key = |row: usize| {
+        // Where each key lies and the factor on it, worked out once: each is read for every channel.
+        let place = |row: usize| {
             let route = region * topk + row / tokens;
             let factor = weights.map_or(1.0, |w| w[route]);
-            (factor, map.position(routed[route] as usize, row % tokens))
+            (map.position(routed[route] as usize, row % tokens), factor)
         };
-        with_scratch(key_len + value_len + 2 * sizes.keys, |scratch| {
-            let (keys, rest) = scratch.split_at_mut(key_len);
-            let (packed_values, _) = rest.split_at_mut(value_len);
+        let places: Vec<(usize, f32)> = (0..sizes.keys).map(place).collect();
+        let asked: Vec<usize> = (0..tokens).map(|t| map.position(region, t)).collect();
+        with_scratch(key_len + value_len, |scratch| {
+            let (keys, packed_values) = scratch.split_at_mut(key_len);
             pack_rows(sizes.keys, sizes.depth, keys, |row, c| {
-                let (factor, position) = key(row);
+                let (position, factor) = places[row];
                 factor * at(first_k + c, position)
             });
             pack_rows(sizes.width, sizes.keys, packed_values, |c, row| {
-                let (factor, position) = key(row);
+                let (position, factor) = places[row];
                 factor * at(first_v + c, position)
             });
             let packed = (&*keys, &*packed_values);
@@ -184,9 +185,7 @@ impl Run<'_> {
                 let first = tile * NR;
                 let count = NR.min(tokens - first);
                 let cols = count.div_ceil(LANE) * LANE;
-                let query = |i: usize, c: usize| {
-                    at(first_q + c, map.position(region, first + i)) * scale as f32
-                };
+                let query = |i: usize, c: usize| at(first_q + c, asked[first + i]) * scale as f32;
                 attend_tile(sizes, packed, count, query, |column, rows| {
                     for (r, row) in rows.chunks_exact(cols).enumerate() {
                         let plane = (head * sizes.width + column + r) * map.plane;

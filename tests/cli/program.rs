@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub const CAT: &str = "assets/samples/chelsea.png";
-pub const COFFEE: &str = "assets/samples/coffee.png";
+pub const COFFEE: &str = "tests/pictures/coffee.png";
 /// A model that runs in milliseconds: three classes, rows 4, 6, 8, 17 and 21 with attention.
 pub const TINY: &str = "tests/golden/tiny";
 

@@ -7,6 +7,7 @@ pub mod compare;
 pub mod golden;
 pub mod meter;
 pub mod rows;
+pub mod scene;
 
 use std::path::PathBuf;
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use egui::{Color32, ColorImage, Painter, Rect, TextureHandle, TextureOptions, pos2};
+use egui::{Color32, ColorImage, Painter, Rect, TextureHandle, TextureId, TextureOptions, pos2};
 
 use crate::app::pane::Look;
 use crate::attention::view::Heat;
+use crate::picture::heat::{Map, Paint};
 use crate::picture::{Colormap, Range, Sampling};
 
 /// Smooth maps are enlarged by at most this much…
@@ -54,27 +55,24 @@ struct Key {
 impl HeatLayer {
     /// Draws a map over `target`, which is where its whole extent lies on the screen.
     pub fn paint(&mut self, painter: &Painter, map: &Ranged, look: &Look, target: Rect) {
-        if map.heat.rows * map.heat.cols == 0
-            || map.heat.values.len() != map.heat.rows * map.heat.cols
-        {
+        let Some(texture) = self.texture(painter.ctx(), map, look) else {
             return;
-        }
-        let texture = self.texture(painter.ctx(), map, look);
+        };
         let uv = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
         let alpha = (look.opacity.clamp(0.0, 1.0) * 255.0).round() as u8;
         painter.image(texture, target, uv, Color32::from_white_alpha(alpha));
     }
 
-    fn texture(&mut self, ctx: &egui::Context, map: &Ranged, look: &Look) -> egui::TextureId {
+    fn texture(&mut self, ctx: &egui::Context, map: &Ranged, look: &Look) -> Option<TextureId> {
         let Ranged { heat, range } = map;
         if let Some((key, texture)) = &self.kept
             && Arc::ptr_eq(&key.values, &heat.values)
             && key.cols == heat.cols
             && (key.colormap, key.sampling) == (look.colormap, look.sampling)
         {
-            return texture.id();
+            return Some(texture.id());
         }
-        let image = image(heat, *range, look.colormap, look.sampling);
+        let image = image(heat, *range, look)?;
         let options = match look.sampling {
             Sampling::Nearest => TextureOptions::NEAREST,
             Sampling::Smooth => TextureOptions::LINEAR,
@@ -94,61 +92,28 @@ impl HeatLayer {
         };
         let id = texture.id();
         self.kept = Some((key, texture));
-        id
+        Some(id)
     }
 }
 
-/// The coloured map: one texel per cell, or enlarged where it is to be smooth.
-fn image(heat: &Heat, range: Range, colormap: Colormap, sampling: Sampling) -> ColorImage {
-    let range = shown_range(range, colormap);
-    let lut = colormap.lut();
-    let color = |value: f32| {
-        let t = range.position(value);
-        let [r, g, b] = match t.is_nan() {
-            true => Colormap::NO_VALUE,
-            false => lut[(t * 255.0).round() as usize],
-        };
-        Color32::from_rgb(r, g, b)
+/// The coloured map: one texel per cell, or more where it is to be smooth. `None` if its values do
+/// not fill it.
+fn image(heat: &Heat, range: Range, look: &Look) -> Option<ColorImage> {
+    let map = Map::new(&heat.values, heat.rows, heat.cols)?;
+    let paint = Paint {
+        colormap: look.colormap,
+        range: shown_range(range, look.colormap),
+        sampling: look.sampling,
+        // The texture is opaque: moving the opacity must not colour it again.
+        opacity: 1.0,
     };
-    match sampling {
-        Sampling::Nearest => {
-            let pixels = heat.values.iter().map(|&v| color(v)).collect();
-            ColorImage::new([heat.cols, heat.rows], pixels)
-        }
-        Sampling::Smooth => {
-            let factor = (SMOOTH_SIDE / heat.rows.max(heat.cols)).clamp(1, SMOOTH_FACTOR);
-            let values = enlarge(&heat.values, heat.rows, heat.cols, factor);
-            let pixels = values.into_iter().map(color).collect();
-            ColorImage::new([heat.cols * factor, heat.rows * factor], pixels)
-        }
-    }
-}
-
-/// Bilinear enlargement of a row-major map between cell centres; constant beyond the outer ones.
-fn enlarge(values: &[f32], rows: usize, cols: usize, factor: usize) -> Vec<f32> {
-    let taps = |n: usize| -> Vec<(usize, usize, f32)> {
-        (0..n * factor)
-            .map(|i| {
-                let at = ((i as f32 + 0.5) / factor as f32 - 0.5).clamp(0.0, (n - 1) as f32);
-                let low = at as usize;
-                (low, (low + 1).min(n - 1), at - low as f32)
-            })
-            .collect()
+    let factor = match look.sampling {
+        Sampling::Nearest => 1,
+        Sampling::Smooth => (SMOOTH_SIDE / heat.rows.max(heat.cols)).clamp(1, SMOOTH_FACTOR),
     };
-    let (down, across) = (taps(rows), taps(cols));
-    let mut out = Vec::with_capacity(down.len() * across.len());
-    for &(top, bottom, v) in &down {
-        let (top, bottom) = (
-            &values[top * cols..][..cols],
-            &values[bottom * cols..][..cols],
-        );
-        for &(left, right, u) in &across {
-            let above = top[left] + u * (top[right] - top[left]);
-            let below = bottom[left] + u * (bottom[right] - bottom[left]);
-            out.push(above + v * (below - above));
-        }
-    }
-    out
+    let size = [heat.cols * factor, heat.rows * factor];
+    let pixels = map.rgba(&paint, size[0], size[1]);
+    Some(ColorImage::from_rgba_unmultiplied(size, &pixels))
 }
 
 #[cfg(test)]
@@ -168,25 +133,35 @@ mod tests {
     #[test]
     fn cells_keep_their_colours() {
         let map = heat(&[0.0, 1.0, 2.0, 3.0], 2, 2);
-        let image = image(&map.heat, map.range, Colormap::Viridis, Sampling::Nearest);
+        let image = image(&map.heat, map.range, &Look::default()).unwrap();
         assert_eq!(image.size, [2, 2]);
         let [r, g, b] = Colormap::Viridis.sample(1.0);
         assert_eq!(image.pixels[3], Color32::from_rgb(r, g, b));
     }
 
     #[test]
-    fn smoothing_is_bilinear_on_the_values() {
-        let big = enlarge(&[0.0, 1.0], 1, 2, 4);
-        assert_eq!(&big[..8], [0.0, 0.0, 0.125, 0.375, 0.625, 0.875, 1.0, 1.0]);
-        assert_eq!(big.len(), 4 * 8);
+    fn smooth_maps_get_more_texels_and_wide_ones_are_not_blown_up() {
+        let look = Look {
+            sampling: Sampling::Smooth,
+            ..Look::default()
+        };
+        let small = heat(&[0.0, 1.0], 1, 2);
+        assert_eq!(
+            image(&small.heat, small.range, &look).unwrap().size,
+            [16, 8]
+        );
+        let large = heat(&vec![0.0; 400 * 600], 400, 600);
+        assert_eq!(
+            image(&large.heat, large.range, &look).unwrap().size,
+            [600, 400]
+        );
     }
 
     #[test]
-    fn missing_values_are_grey_and_flat_maps_have_one_colour() {
-        let map = heat(&[f32::NAN, 0.5, 0.5, 0.5], 2, 2);
-        let image = image(&map.heat, map.range, Colormap::Magma, Sampling::Nearest);
-        assert_eq!(image.pixels[0], Color32::from_rgb(128, 128, 128));
-        assert!(image.pixels[1..].iter().all(|p| *p == image.pixels[1]));
+    fn a_map_without_its_values_is_not_drawn() {
+        let mut map = heat(&[0.0, 1.0], 1, 2);
+        map.heat.rows = 3;
+        assert!(image(&map.heat, map.range, &Look::default()).is_none());
     }
 
     #[test]

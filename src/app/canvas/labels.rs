@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::picture::palette;
 use egui::{Color32, CornerRadius, FontId, Galley, Painter, Pos2, Rect, Vec2, vec2};
 
 /// Size of small text, in points: egui's own small style cannot be read from the back of a room.
@@ -50,19 +51,26 @@ impl<'a> Labels<'a> {
         Some(place)
     }
 
-    /// The longest of `texts` that fits into `rect` at its top left corner; `None` where not even
-    /// the last one does.
-    pub fn inside(&mut self, rect: Rect, texts: &[&str], paper: Color32) -> Option<Rect> {
+    /// The first of `texts` that fits into `rect`, in the free corner farthest from `source`;
+    /// `None` where not even the last one does.
+    pub fn inside(&mut self, rect: Rect, source: Pos2, texts: &[&str]) -> Option<Rect> {
+        // What lies below shall be seen through it.
+        let paper = Color32::from_black_alpha(150);
         let seen = rect.intersect(self.painter.clip_rect());
         for text in texts {
             let (galley, size) = self.lay_out(text, paper);
             if size.x > seen.width() || size.y > seen.height() {
                 continue;
             }
-            let corners = [
+            let (right, bottom) = (seen.right() - size.x, seen.bottom() - size.y);
+            let mut corners = [
                 (seen.left(), seen.top()),
-                (seen.left(), seen.bottom() - size.y),
+                (right, seen.top()),
+                (seen.left(), bottom),
+                (right, bottom),
             ];
+            let away = |&(x, y): &(f32, f32)| source.distance(Pos2::new(x, y) + size / 2.0);
+            corners.sort_by(|a, b| away(b).total_cmp(&away(a)));
             if let Some(place) = self.free(size, &corners) {
                 self.put(place, galley, paper);
                 return Some(place);
@@ -105,23 +113,14 @@ impl<'a> Labels<'a> {
 
 /// Black or white, whichever reads better on `paper`.
 pub fn ink_on(paper: Color32) -> Color32 {
-    // Rec. 709 luminance of linear light; 0.18 is where both contrasts are equal.
-    let [r, g, b, _] = egui::Rgba::from(paper.to_opaque()).to_array();
-    match 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 {
-        true => Color32::BLACK,
-        false => Color32::WHITE,
-    }
+    let [r, g, b, _] = paper.to_array();
+    let [r, g, b] = palette::ink_on([r, g, b]);
+    Color32::from_rgb(r, g, b)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ink_contrasts_with_its_paper() {
-        assert_eq!(ink_on(Color32::YELLOW), Color32::BLACK);
-        assert_eq!(ink_on(Color32::DARK_BLUE), Color32::WHITE);
-    }
 
     #[test]
     fn labels_of_equal_boxes_do_not_cover_each_other() {

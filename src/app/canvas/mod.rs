@@ -2,7 +2,6 @@
 
 mod heat;
 mod labels;
-mod numbers;
 mod paint;
 mod photo;
 mod projection;
@@ -15,7 +14,6 @@ use egui::{
 
 pub use heat::{HeatLayer, Ranged, shown_range};
 pub use labels::{Labels, SMALL, ink_on};
-pub use numbers::{number, range_text, ticks};
 pub use paint::{FAINT, LINE, Pen, QUERY, RELATED, cross, frame};
 pub use projection::{Projection, Stage};
 

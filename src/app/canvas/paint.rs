@@ -52,7 +52,9 @@ impl<'a> Pen<'a> {
         let rects: Vec<Rect> = lines.iter().map(|l| self.rect(*l)).collect();
         // All casings first: a line must not be cut by the casing of one that it meets.
         let casing = CASING.gamma_multiply(f32::from(color.a()) / 255.0);
-        for (reach, color) in [(width + 2.0, casing), (width, color)] {
+        // Between small cells a full casing would hide the picture.
+        let rim = (self.rect([0.0, 0.0, 1.0, 1.0]).width() / 4.0).clamp(0.0, 2.0);
+        for (reach, color) in [(width + rim.round(), casing), (width, color)] {
             let half = reach * pixel / 2.0;
             for rect in &rects {
                 let rect = snapped(rect.expand(half), pixel, reach * pixel);
@@ -76,24 +78,32 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Arrows; the strongest is drawn in full, weaker ones thinner and paler.
-    pub fn links(&self, links: &[Link]) {
+    /// Arrows between the middles of areas of `area` (height, width) cells; they end at the edge
+    /// of the area they point to. The strongest is drawn in full, weaker ones thinner and paler.
+    pub fn links(&self, links: &[Link], area: [usize; 2]) {
+        let [h, w] = area.map(|v| v as f32);
+        let half = self.rect([0.0, 0.0, w, h]).size() / 2.0;
         let strongest = links.iter().map(|l| l.weight).fold(1e-9, f32::max);
         let mut cores = Vec::new();
         for link in links {
             let share = (link.weight / strongest).clamp(0.0, 1.0);
             let width = 1.25 + 2.25 * share;
-            let color = RELATED.gamma_multiply(0.45 + 0.55 * share);
-            let (from, to) = (self.point(link.from), self.point(link.to));
-            if (to - from).length() < 2.0 {
+            let strength = 0.55 + 0.45 * share;
+            let (color, casing) = (
+                RELATED.gamma_multiply(strength),
+                CASING.gamma_multiply(strength),
+            );
+            let (from, middle) = (self.point(link.from), self.point(link.to));
+            let to = entry(from, middle, 0.85 * half);
+            if (middle - from).length() < 2.0 {
                 // A region that reads from itself.
                 self.painter
-                    .circle_stroke(from, 7.0, Stroke::new(width + 2.0, CASING));
+                    .circle_stroke(from, 7.0, Stroke::new(width + 2.0, casing));
                 cores.push(Shape::circle_stroke(from, 7.0, Stroke::new(width, color)));
                 continue;
             }
             self.painter
-                .extend(arrow(from, to, width + 2.0, CASING, 1.5));
+                .extend(arrow(from, to, width + 2.0, casing, 1.5));
             cores.extend(arrow(from, to, width, color, 0.0));
         }
         self.painter.extend(cores);
@@ -129,6 +139,16 @@ fn snapped(rect: Rect, pixel: f32, thickness: f32) -> Rect {
         size.y = thickness;
     }
     Rect::from_min_size(min, size)
+}
+
+/// Where the way from `from` to `middle` enters the rectangle around `middle`.
+fn entry(from: Pos2, middle: Pos2, half: Vec2) -> Pos2 {
+    let back = from - middle;
+    let reach = vec2(
+        half.x / back.x.abs().max(1e-3),
+        half.y / back.y.abs().max(1e-3),
+    );
+    middle + reach.min_elem().min(1.0) * back
 }
 
 /// A slightly bent arrow with a filled head; `grow` widens the head.
@@ -169,6 +189,15 @@ mod tests {
         assert_eq!(rect, Rect::from_min_max(pos2(3.0, 10.0), pos2(51.0, 11.0)));
         let upright = Rect::from_min_max(pos2(3.2, 10.4), pos2(6.2, 80.0));
         assert_eq!(snapped(upright, 0.5, 3.0).width(), 3.0);
+    }
+
+    #[test]
+    fn an_arrow_enters_at_the_edge() {
+        let half = vec2(10.0, 5.0);
+        let at = |x, y| entry(pos2(x, y), pos2(100.0, 100.0), half);
+        assert_eq!(at(0.0, 100.0), pos2(90.0, 100.0));
+        assert_eq!(at(100.0, 300.0), pos2(100.0, 105.0));
+        assert_eq!(at(99.0, 100.0), pos2(99.0, 100.0), "from inside");
     }
 
     #[test]

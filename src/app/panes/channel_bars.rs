@@ -4,8 +4,10 @@ use egui::accesskit::Role;
 use egui::{Color32, Ui, WidgetInfo};
 use egui_plot::{Bar, BarChart, GridMark, Plot, PlotPoint};
 
-use crate::app::canvas::{RELATED, number};
+use crate::app::canvas::RELATED;
 use crate::attention::view::Bars;
+use crate::picture::Range;
+use crate::picture::numbers::{round_ticks, value_label};
 
 /// Bars in the order in which they stand.
 pub struct Ordered {
@@ -53,7 +55,7 @@ impl Ordered {
         Some(format!(
             "channel {channel} · {} {} · rank {rank} of {}",
             self.bars.quantity,
-            number(*value, 4),
+            value_label(*value, 4),
             self.bars.values.len()
         ))
     }
@@ -83,11 +85,13 @@ impl Ordered {
             .fold(0.0, f32::max)
             .max(1e-12);
         let room = (ui.available_width() / 70.0).max(1.0) as usize;
+        let rows = (ui.available_height() / 40.0).max(1.0) as usize;
         let x_label = match self.sorted {
             true => "rank",
             false => "channel",
         };
         let plot = Plot::new("channels")
+            .min_size(egui::vec2(40.0, 24.0))
             .allow_drag(false)
             .allow_zoom(false)
             .allow_scroll(false)
@@ -101,13 +105,17 @@ impl Ordered {
             .default_x_bounds(left, right)
             .default_y_bounds(0.0, f64::from(top) * 1.04)
             .auto_bounds([false, false])
-            .x_axis_label(x_label)
-            .y_axis_label(self.bars.quantity)
             .x_grid_spacer(move |_| marks(n, room))
             .x_axis_formatter(|mark, _| format!("{:.0}", mark.value))
-            .y_axis_formatter(|mark, _| number(mark.value as f32, 3))
+            .y_grid_spacer(move |_| levels(top, rows))
+            .y_axis_formatter(|mark, _| value_label(mark.value as f32, 3))
             .y_axis_min_width(34.0)
             .label_formatter(|_| None);
+        // In little room the bars come first.
+        let plot = match ui.available_height() > 150.0 {
+            true => plot.x_axis_label(x_label),
+            false => plot,
+        };
         let ink = [
             ui.visuals().hyperlink_color,
             ui.visuals().strong_text_color(),
@@ -160,6 +168,17 @@ impl Ordered {
         // Hovering is done by column, not by bar: low bars are hard to hit.
         BarChart::new(self.bars.quantity, bars.collect()).allow_hover(false)
     }
+}
+
+/// About `room` round values up to `top`.
+fn levels(top: f32, room: usize) -> Vec<GridMark> {
+    let ticks = round_ticks(Range { min: 0.0, max: top }, room);
+    let step = ticks.windows(2).map(|t| t[1] - t[0]).next().unwrap_or(top);
+    let mark = |value: f32| GridMark {
+        value: f64::from(value),
+        step_size: f64::from(step),
+    };
+    ticks.into_iter().map(mark).collect()
 }
 
 /// At most `room` round numbers up to `n`.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use egui::{Grid, RichText, ScrollArea, Sense, Ui, Vec2};
 
 use super::areas::{self, Side};
-use super::class_color::class_color;
 use super::layer::{self, Staleness};
-use crate::app::canvas::{Canvas, Labels, Shown, cross, frame, number};
+use super::parts::class_color;
+use crate::app::canvas::{Canvas, Labels, Shown, cross, frame};
 use crate::app::pane::{Context, Pane};
 use crate::engine::{Detected, Scene};
+use crate::picture::numbers::value_label;
 use crate::yolo::Detection;
 
 const ID: &str = "detections";
@@ -80,7 +81,7 @@ impl Detections {
             cx.selection.detection = Some(next as usize);
         }
         let strong = under.or(self.pointed);
-        paint(ui, &shown, scene, list, strong, cx.selection.detection);
+        paint(&shown, scene, list, strong, cx.selection.detection);
         if let Some(point) = cx.selection.point {
             cross(&shown.clipped(), shown.at.to_screen(point));
         }
@@ -102,14 +103,18 @@ impl Detections {
             Some(d) => (title(scene, d), size_text(d)),
             None => (String::new(), head_text(detected)),
         };
-        areas::lines(ui, areas.lines, &selected, &remark, &pointer_text(&shown));
+        let mut pointer = pointer_text(&shown);
+        if let Some(d) = under.and_then(|i| list.get(i)) {
+            pointer += &format!(" · {}", title(scene, d));
+        }
+        areas::lines(ui, areas.lines, &selected, &remark, &pointer);
     }
 }
 
 fn nothing(detected: &Detected) -> String {
     format!(
         "Nothing scored above {}. Lowering the confidence shows more.",
-        number(detected.thresholds.confidence, 3)
+        value_label(detected.thresholds.confidence, 3)
     )
 }
 
@@ -117,14 +122,14 @@ fn head_text(detected: &Detected) -> String {
     format!(
         "{} head · score above {}",
         detected.head.name(),
-        number(detected.thresholds.confidence, 3)
+        value_label(detected.thresholds.confidence, 3)
     )
 }
 
 fn pointer_text(shown: &Shown) -> String {
     shown
         .hover
-        .map(|[x, y]| format!("photograph {}, {}", x.floor(), y.floor()))
+        .map(|[x, y]| format!("px {}, {}", x.floor(), y.floor()))
         .unwrap_or_default()
 }
 
@@ -155,7 +160,6 @@ fn at_point(list: &[Detection], [x, y]: [f32; 2]) -> Option<usize> {
 }
 
 fn paint(
-    ui: &Ui,
     shown: &Shown,
     scene: &Arc<Scene>,
     list: &[Detection],
@@ -163,14 +167,18 @@ fn paint(
     selected: Option<usize>,
 ) {
     let painter = &shown.painter;
-    // The weakest first: better ones lie on top.
-    for (i, d) in list.iter().enumerate().rev() {
-        let width = match Some(i) == selected || Some(i) == strong {
-            true => 3.5,
-            false => 2.0,
-        };
-        let rect = shown.at.rect_to_screen(d.rect);
-        frame(painter, rect, class_color(d.class), width);
+    // The weakest first: better ones lie on top, and what is pointed at or selected on all.
+    let is_strong = |i: usize| Some(i) == selected || Some(i) == strong;
+    let weak = (0..list.len()).rev().filter(|i| !is_strong(*i));
+    for i in weak.chain(selected).chain(strong) {
+        let Some(d) = list.get(i) else { continue };
+        let width = if is_strong(i) { 4.0 } else { 2.0 };
+        frame(
+            painter,
+            shown.at.rect_to_screen(d.rect),
+            class_color(d.class),
+            width,
+        );
     }
     let mut labels = Labels::new(painter);
     // What is pointed at and selected gets its label before all others.
@@ -194,7 +202,7 @@ fn scores(ui: &mut Ui, scene: &Scene, d: &Detection) {
     Grid::new("scores").num_columns(2).show(ui, |ui| {
         for class in order.into_iter().take(TOP) {
             ui.label(class_name(scene, class));
-            ui.label(number(d.scores[class], 3));
+            ui.label(value_label(d.scores[class], 3));
             ui.end_row();
         }
     });

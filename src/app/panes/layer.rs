@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use egui::{Align2, Color32, ComboBox, Rect, RichText, Ui, UiBuilder, vec2};
+use egui::{Align2, Color32, ComboBox, Label, Rect, RichText, Ui, UiBuilder, vec2};
 
-use crate::app::canvas::{SMALL, ink_on};
+use crate::app::canvas::SMALL;
 use crate::app::pane::Context;
 use crate::attention::Mechanism;
 use crate::engine::{LayerTrace, Placement, Scene};
 
 /// Seconds that something may be out of date before the window says so: less would flicker.
 const PATIENCE: f64 = 0.15;
+
+/// Warnings on dark paper, in both themes.
+const WARNING: Color32 = Color32::from_rgb(255, 190, 90);
 
 /// A layer with what it belongs to.
 #[derive(Clone, Copy)]
@@ -149,7 +152,6 @@ impl Staleness {
 /// Notes over the top of the canvas: why to read it with care, and whether it is stale. They lie
 /// on the picture, so that nothing moves when one appears.
 pub fn notes(ui: &mut Ui, canvas: Rect, notes: &[String], stale: bool) {
-    let warn = ui.visuals().warn_fg_color;
     let mut top = canvas.top() + 4.0;
     let inner = canvas.shrink(4.0);
     let mut chip = |text: &str, color: Color32| {
@@ -168,7 +170,7 @@ pub fn notes(ui: &mut Ui, canvas: Rect, notes: &[String], stale: bool) {
                 .inner_margin(vec2(5.0, 1.0))
                 .show(ui, |ui| {
                     let text = RichText::new(text).size(SMALL).color(color);
-                    ui.add(egui::Label::new(text).wrap().selectable(false));
+                    ui.add(Label::new(text).wrap().selectable(false));
                 });
         });
         top = shown.response.rect.bottom() + 3.0;
@@ -176,35 +178,21 @@ pub fn notes(ui: &mut Ui, canvas: Rect, notes: &[String], stale: bool) {
     if stale {
         chip("stale", Color32::LIGHT_GRAY);
     }
-    // The warning colour of the light theme is too dark on black.
-    let warn = match ui_is_light(warn) {
-        true => warn,
-        false => Color32::from_rgb(255, 190, 90),
-    };
     for note in notes {
-        chip(note, warn);
+        chip(note, WARNING);
     }
 }
 
-fn ui_is_light(color: Color32) -> bool {
-    ink_on(color) == Color32::BLACK
-}
-
 /// A centred sentence over the canvas.
-pub fn over_canvas(ui: &Ui, canvas: Rect, text: &str) {
-    let painter = ui.painter_at(canvas);
+pub fn over_canvas(ui: &mut Ui, canvas: Rect, text: &str) {
+    let room = canvas.shrink2(vec2(20.0, 4.0));
     let font = egui::TextStyle::Body.resolve(ui.style());
-    let galley = painter.layout(
-        text.to_owned(),
-        font,
-        Color32::WHITE,
-        (canvas.width() - 40.0).max(60.0),
-    );
+    let width = room.width().max(60.0);
+    let painter = ui.painter_at(canvas);
+    let galley = painter.layout(text.to_owned(), font, Color32::WHITE, width);
     let rect = Align2::CENTER_CENTER.anchor_size(canvas.center(), galley.size());
-    painter.rect_filled(
-        rect.expand2(vec2(8.0, 4.0)),
-        4,
-        Color32::from_black_alpha(200),
-    );
-    painter.galley(rect.min, galley, Color32::WHITE);
+    let paper = Color32::from_black_alpha(200);
+    painter.rect_filled(rect.expand2(vec2(8.0, 4.0)), 4, paper);
+    let label = Label::new(RichText::new(text).color(Color32::WHITE)).selectable(false);
+    ui.put(rect.expand2(vec2(1.0, 0.0)), label.wrap());
 }

@@ -2,7 +2,6 @@
 
 mod areas;
 mod channel_bars;
-mod class_color;
 mod detections;
 mod layer;
 mod memo;

@@ -1,11 +1,17 @@
 //! Small things that several panes share.
 
-use egui::{ComboBox, Ui};
+use egui::{Color32, ComboBox, Ui};
 
-use super::class_color::class_color;
 use super::layer::Layer;
 use crate::app::canvas::{Shown, cross, frame};
 use crate::app::pane::{Context, Look};
+use crate::picture::palette::distinct;
+
+/// The colour of a class, the same as in exported figures.
+pub fn class_color(class: usize) -> Color32 {
+    let [r, g, b] = distinct(class);
+    Color32::from_rgb(r, g, b)
+}
 
 /// Modes of a pane side by side.
 pub fn modes<M: Copy + PartialEq>(ui: &mut Ui, mode: &mut M, all: &[(M, &str, &str)]) {
@@ -73,7 +79,7 @@ pub fn cell_at(layer: &Layer<'_>, [x, y]: [f32; 2]) -> Option<[usize; 2]> {
 pub fn place_text(layer: &Layer<'_>, [x, y]: [f32; 2]) -> String {
     let [cx, cy] = layer.place.to_map(x, y);
     format!(
-        "photograph {}, {} · map {}, {}",
+        "px {}, {} · cell {}, {}",
         x.floor(),
         y.floor(),
         cx.floor(),

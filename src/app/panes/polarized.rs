@@ -7,12 +7,13 @@ use super::channel_bars::{Ordered, Pointed};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Memo, TraceKey};
 use super::parts::{self, place_text};
-use crate::app::canvas::{Canvas, HeatLayer, Pen, Ranged, Shown, number, shown_range};
+use crate::app::canvas::{Canvas, HeatLayer, Pen, Ranged, Shown, shown_range};
 use crate::app::color_bar::color_bar;
 use crate::app::look_controls::look_controls;
 use crate::app::pane::{Context, Look, Pane};
 use crate::attention::polarized::{Form, MECHANISM, PolarizedTrace};
 use crate::picture::Range;
+use crate::picture::numbers::value_label;
 
 const ID: &str = "polarized";
 
@@ -149,7 +150,7 @@ impl Polarized {
             (Some(channel), _) => self.ordered(&seen).describe(channel).unwrap_or_default(),
             (None, Some(point)) => {
                 let value = value.map_or(String::new(), |(quantity, v)| {
-                    format!(" · {quantity} {}", number(v, 4))
+                    format!(" · {quantity} {}", value_label(v, 4))
                 });
                 place_text(&layer, point) + &value
             }
@@ -168,10 +169,10 @@ impl Polarized {
             }
         });
         if !wide {
-            ui.horizontal(|ui| parts::modes(ui, &mut self.mode, &MODES));
+            ui.horizontal_wrapped(|ui| parts::modes(ui, &mut self.mode, &MODES));
         }
         let look = parts::look_of(cx, ID, Look::default());
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             look_controls(ui, look);
             parts::border_switch(ui, look);
         });
@@ -215,6 +216,8 @@ impl Polarized {
             ui.checkbox(&mut self.sorted, "sorted")
                 .on_hover_text("Largest first; otherwise in the order of the channels");
         });
+        // Half of the topmost number of the axis sticks out.
+        ui.add_space(3.0);
         let weights = self.channels == Channels::Weight;
         let selected = cx.selection.channel.filter(|_| weights);
         let pointed = self.ordered(seen).show(ui, selected);
@@ -241,7 +244,7 @@ impl Polarized {
         let channel = cx.selection.channel;
         let weight = channel.and_then(|c| seen.trace.channel_weight.data().get(c));
         match (channel, weight) {
-            (Some(c), Some(w)) => format!("channel {c} weighs {}", number(*w, 4)),
+            (Some(c), Some(w)) => format!("channel {c} weighs {}", value_label(*w, 4)),
             _ => String::new(),
         }
     }
@@ -269,7 +272,7 @@ fn factor(trace: &PolarizedTrace) -> String {
     };
     format!(
         "{form}: factor {} to {} of 0 to {most} ({how})",
-        number(low, 3),
-        number(high, 3)
+        value_label(low, 3),
+        value_label(high, 3)
     )
 }

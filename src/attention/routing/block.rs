@@ -57,7 +57,7 @@ impl Block {
     /// The MLP with its residual.
     pub(super) fn after(&self, x: &Tensor) -> Result<Tensor> {
         let normed = kernels::layer_norm_channels(x, &self.norm2.0, &self.norm2.1, EPS)?;
-        let hidden = self.up.forward(&normed)?.gelu_erf()?;
+        let hidden = kernels::gelu(&self.up.forward(&normed)?)?;
         x + self.down.forward(&hidden)?
     }
 }

@@ -1,65 +1,26 @@
 //! Super tokens over the photograph.
 
-use egui::{Color32, Grid, RichText, Slider, Ui};
+mod maps;
+mod nine;
 
+use egui::{Color32, RichText, Slider, Ui};
+
+use self::maps::{Chosen, MODES, Mode, Owned, Partition, heat, owned, partition};
+use self::nine::{nine, nine_in_corner};
 use super::areas::{self, Areas, Side};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Anchor, Memo, TraceKey};
 use super::parts::{self, beyond, cell_at, place_text};
 use crate::app::canvas::{
-    Canvas, FAINT, HeatLayer, LINE, Labels, Pen, QUERY, Ranged, SMALL, Shown, number, shown_range,
+    Canvas, FAINT, HeatLayer, LINE, Labels, Pen, QUERY, Ranged, SMALL, Shown, shown_range,
 };
 use crate::app::color_bar::color_bar;
 use crate::app::look_controls::look_controls;
 use crate::app::pane::{Context, Look, Pane};
 use crate::attention::super_token::{MECHANISM, SuperTokenTrace};
-use crate::attention::view::{Heat, label_borders};
+use crate::picture::numbers::value_label;
 
 const ID: &str = "super_tokens";
-
-/// What is shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-enum Mode {
-    #[default]
-    Partition,
-    Affinity,
-    Lost,
-    Attention,
-}
-
-const MODES: [(Mode, &str, &str); 4] = [
-    (
-        Mode::Partition,
-        "partition",
-        "Borders between super tokens: each pixel belongs to the one with the largest affinity",
-    ),
-    (
-        Mode::Affinity,
-        "affinity",
-        "How much of each pixel goes to the pressed super token",
-    ),
-    (
-        Mode::Lost,
-        "lost mass",
-        "Affinity that border pixels give to neighbours off the grid: it is lost",
-    ),
-    (
-        Mode::Attention,
-        "token attention",
-        "What the pressed super token reads from the others",
-    ),
-];
-
-/// The hard partition at one iteration.
-struct Partition {
-    borders: Vec<[f32; 4]>,
-    /// Super token of every cell of the padded map, −1 off the grid.
-    owners: Vec<i32>,
-    /// Mean over the map of the weight that is lost.
-    mean_lost: f32,
-}
-
-type Chosen = (Mode, usize, Option<usize>, Option<usize>);
 
 /// The pane.
 #[derive(Default)]
@@ -70,8 +31,7 @@ pub struct SuperTokens {
     layer: HeatLayer,
     partition: Memo<(TraceKey, usize), Partition>,
     map: Memo<(TraceKey, Chosen), Option<Ranged>>,
-    /// Outline of the cells that the selected super token owns, and how many they are.
-    owned: Memo<(TraceKey, usize, usize), (Vec<[f32; 4]>, usize)>,
+    owned: Memo<(TraceKey, usize, usize), Owned>,
     anchor: Anchor<([usize; 2], [usize; 2], u64)>,
 }
 
@@ -170,36 +130,32 @@ impl SuperTokens {
             if wide {
                 ui.separator();
                 parts::modes(ui, &mut self.mode, &MODES);
+                self.heads(ui, trace);
             }
         });
         if !wide {
-            ui.horizontal(|ui| parts::modes(ui, &mut self.mode, &MODES));
+            ui.horizontal_wrapped(|ui| parts::modes(ui, &mut self.mode, &MODES));
         }
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             let look = parts::look_of(cx, ID, Look::default());
             look_controls(ui, look);
             parts::border_switch(ui, look);
             if wide {
-                self.more_controls(ui, cx, trace);
+                iterations(ui, cx, trace);
             }
         });
         let more = trace.affinity.len() > 1 || self.mode == Mode::Attention;
         if !wide && more {
-            ui.horizontal(|ui| self.more_controls(ui, cx, trace));
+            ui.horizontal_wrapped(|ui| {
+                ui.spacing_mut().slider_width = 70.0;
+                iterations(ui, cx, trace);
+                self.heads(ui, trace);
+            });
         }
     }
 
-    /// Iteration and head, where there is a choice.
-    fn more_controls(&mut self, ui: &mut Ui, cx: &mut Context<'_>, trace: &SuperTokenTrace) {
-        let n = trace.affinity.len();
-        if n > 1 {
-            let mut shown = cx.selection.iteration.map_or(n, |i| i + 1).min(n);
-            let slider = Slider::new(&mut shown, 1..=n).text("iteration");
-            let help = "Iteration of the association; the last one is what the layer uses";
-            if ui.add(slider).on_hover_text(help).changed() {
-                cx.selection.iteration = (shown < n).then(|| shown - 1);
-            }
-        }
+    /// Which head's token attention is shown.
+    fn heads(&mut self, ui: &mut Ui, trace: &SuperTokenTrace) {
         if self.mode == Mode::Attention {
             let heads = trace.token_attention.shape().first().copied().unwrap_or(0);
             parts::head_chooser(ui, &mut self.head, heads);
@@ -209,8 +165,8 @@ impl SuperTokens {
     fn picture(&mut self, ui: &mut Ui, cx: &mut Context<'_>, seen: &Seen<'_>) {
         let Seen { layer, trace, .. } = *seen;
         let look = *parts::look_of(cx, ID, Look::default());
-        let has_map = self.mode != Mode::Partition;
-        let areas = areas::divide(ui, has_map, Side::Column(196.0));
+        // Room for the bar is always left: a press that shows a map must not move the picture.
+        let areas = areas::divide(ui, true, Side::Column(196.0));
         let stale = self.stale.shows(ui, layer.of.wish, cx.newest);
         let canvas = Canvas {
             name: "Super tokens canvas",
@@ -231,7 +187,7 @@ impl SuperTokens {
             );
         }
         layer::notes(ui, areas.canvas, &notes, stale);
-        self.words(ui, seen, &shown, value, &areas);
+        self.words(ui, cx, seen, &shown, value, &areas);
     }
 
     /// Press and arrow keys select.
@@ -241,7 +197,7 @@ impl SuperTokens {
             && let Some([y, x]) = cell_at(&seen.layer, point)
         {
             cx.selection.point = Some(point);
-            cx.selection.super_token = trace.owner(seen.iteration, y, x);
+            cx.selection.super_token = strongest(trace, seen.iteration, y, x);
             if self.mode == Mode::Partition {
                 self.mode = Mode::Affinity;
             }
@@ -292,17 +248,20 @@ impl SuperTokens {
                 color_bar(ui, rect, look.colormap, range, map.heat.quantity, value);
             }
         }
-        let partition = self
-            .partition
-            .get((key.clone(), seen.iteration), || partition(seen));
+        let partition = self.partition.get((key.clone(), seen.iteration), || {
+            partition(seen.trace, seen.iteration)
+        });
         // Under a map the borders step back.
         let line = if value_shown { FAINT } else { LINE };
-        pen.borders(&partition.borders, line, 1.0);
+        // Where every cell is its own super token, borders would only hide the map.
+        if !(value_shown && seen.trace.affinity.is_empty()) {
+            pen.borders(&partition.borders, line, 1.0);
+        }
         if let Some(token) = seen.token {
-            let (outline, _) = self.owned.get((key, seen.iteration, token), || {
-                owned(seen, &partition.owners, token)
+            let owned = self.owned.get((key, seen.iteration, token), || {
+                owned(seen.trace, &partition.owners, token)
             });
-            pen.borders(outline, QUERY, 3.0);
+            pen.borders(&owned.outline, QUERY, 3.0);
             let rect = pen.rect(seen.trace.cell(token));
             let mut labels = Labels::new(&painter);
             labels.beside(rect, &token.to_string(), Color32::WHITE);
@@ -315,6 +274,7 @@ impl SuperTokens {
     fn words(
         &mut self,
         ui: &mut Ui,
+        cx: &Context<'_>,
         seen: &Seen<'_>,
         shown: &Shown,
         value: Option<f32>,
@@ -322,29 +282,27 @@ impl SuperTokens {
     ) {
         let Seen { layer, trace, .. } = seen;
         let key = TraceKey::of(&layer.of.trace);
-        let partition = self
-            .partition
-            .get((key.clone(), seen.iteration), || partition(seen));
+        let partition = self.partition.get((key.clone(), seen.iteration), || {
+            partition(trace, seen.iteration)
+        });
         let cell = shown.hover.and_then(|p| cell_at(layer, p));
         if let Some(rect) = areas.side {
+            let pressed = cx.selection.point.and_then(|p| cell_at(layer, p));
             areas::part(ui, rect, "beside", |ui| {
-                beside(ui, seen, partition.mean_lost, cell);
+                beside(ui, seen, partition.mean_lost, cell.or(pressed));
             });
         } else if let Some([y, x]) = cell {
             let weights = trace.weights_at(seen.iteration, y, x);
-            if !weights.is_empty() {
-                let tip = egui::Tooltip::for_widget(&shown.response).at_pointer();
-                tip.gap(16.0).show(|ui| nine(ui, &weights));
-            }
+            nine_in_corner(shown, &weights);
         }
-        let lost = format!("mean lost share {}", number(partition.mean_lost, 3));
+        let lost = format!("mean lost share {}", value_label(partition.mean_lost, 3));
         let (selected, remark) = match seen.token {
             Some(token) => {
-                let make = || owned(seen, &partition.owners, token);
-                let (_, count) = self.owned.get((key, seen.iteration, token), make);
+                let make = || owned(trace, &partition.owners, token);
+                let owned = self.owned.get((key, seen.iteration, token), make);
                 (
                     format!("super token {token}"),
-                    format!("owns {count} cells · {lost}"),
+                    format!("owns {} · {lost}", cells(owned.count)),
                 )
             }
             None => {
@@ -366,7 +324,7 @@ impl SuperTokens {
                 }
                 if let Some(v) = value {
                     let quantity = quantity(self.mode);
-                    text += &format!(" · {quantity} {}", number(v, 4));
+                    text += &format!(" · {quantity} {}", value_label(v, 4));
                 }
                 text
             }
@@ -376,63 +334,44 @@ impl SuperTokens {
     }
 }
 
+/// The super token that owns a cell; where the largest weight is lost off the grid, the largest of
+/// the others.
+fn strongest(trace: &SuperTokenTrace, iteration: usize, y: usize, x: usize) -> Option<usize> {
+    trace.owner(iteration, y, x).or_else(|| {
+        let weights = trace.weights_at(iteration, y, x).into_iter();
+        let on_grid = weights.filter_map(|(token, weight)| Some((token?, weight)));
+        on_grid.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(t, _)| t)
+    })
+}
+
+/// The slider through the iterations, where there are several.
+fn iterations(ui: &mut Ui, cx: &mut Context<'_>, trace: &SuperTokenTrace) {
+    let n = trace.affinity.len();
+    if n < 2 {
+        return;
+    }
+    let mut shown = cx.selection.iteration.map_or(n, |i| i + 1).min(n);
+    let slider = Slider::new(&mut shown, 1..=n).text("iteration");
+    let help = "Iteration of the association; the last one is what the layer uses";
+    if ui.add(slider).on_hover_text(help).changed() {
+        cx.selection.iteration = (shown < n).then(|| shown - 1);
+    }
+}
+
+fn cells(count: usize) -> String {
+    match count {
+        1 => "1 cell".into(),
+        n => format!("{n} cells"),
+    }
+}
+
 fn quantity(mode: Mode) -> &'static str {
     match mode {
         Mode::Partition => "",
         Mode::Affinity => "affinity",
-        Mode::Lost => "lost mass",
-        Mode::Attention => "token attention",
+        Mode::Lost => "lost",
+        Mode::Attention => "attention",
     }
-}
-
-fn heat(trace: &SuperTokenTrace, (mode, iteration, token, head): Chosen) -> Option<Heat> {
-    match (mode, token) {
-        (Mode::Affinity, Some(token)) => Some(trace.soft_map(iteration, token)),
-        (Mode::Attention, Some(token)) => Some(trace.reads_from(token, head)),
-        (Mode::Lost, _) => Some(trace.lost_mass(iteration)),
-        _ => None,
-    }
-}
-
-fn partition(seen: &Seen<'_>) -> Partition {
-    let trace = seen.trace;
-    let lost = trace.lost_mass(seen.iteration);
-    let [h, w] = trace.map;
-    let sum: f32 = lost
-        .values
-        .chunks(trace.padded[1].max(1))
-        .take(h)
-        .map(|row| row.iter().take(w).sum::<f32>())
-        .sum();
-    let owners = trace.labels(seen.iteration);
-    let [rows, cols] = trace.padded;
-    Partition {
-        borders: label_borders(&owners, rows, cols),
-        owners,
-        mean_lost: sum / (h * w).max(1) as f32,
-    }
-}
-
-/// Outline of the cells that `token` owns, and how many of the map they are.
-fn owned(seen: &Seen<'_>, owners: &[i32], token: usize) -> (Vec<[f32; 4]>, usize) {
-    let [rows, cols] = seen.trace.padded;
-    let [h, w] = seen.trace.map;
-    // A rim of cells that nobody owns closes the outline at the edge of the map.
-    let (wide, tall) = (cols + 2, rows + 2);
-    let mut mask = vec![0; wide * tall];
-    let mut count = 0;
-    for (i, owner) in owners.iter().enumerate() {
-        if *owner == token as i32 {
-            let (y, x) = (i / cols, i % cols);
-            mask[(y + 1) * wide + x + 1] = 1;
-            count += usize::from(y < h && x < w);
-        }
-    }
-    let lines = label_borders(&mask, tall, wide);
-    (
-        lines.into_iter().map(|l| l.map(|v| v - 1.0)).collect(),
-        count,
-    )
 }
 
 /// What stands beside the picture: the layer in numbers and the nine weights of a cell.
@@ -443,7 +382,7 @@ fn beside(ui: &mut Ui, seen: &Seen<'_>, mean_lost: f32, cell: Option<[usize; 2]>
     ui.label(format!("{cols} × {rows} super tokens"));
     ui.label(format!("of {w} × {h} cells"));
     let help = "Mean over the map of the affinity that goes to neighbours off the grid";
-    ui.label(format!("mean lost share {}", number(mean_lost, 3)))
+    ui.label(format!("mean lost share {}", value_label(mean_lost, 3)))
         .on_hover_text(help);
     ui.separator();
     let Some([y, x]) = cell else {
@@ -454,33 +393,9 @@ fn beside(ui: &mut Ui, seen: &Seen<'_>, mean_lost: f32, cell: Option<[usize; 2]>
     if weights.is_empty() {
         return;
     }
-    ui.label(format!("weights of map {x}, {y}"));
+    ui.label(format!("weights of cell {x}, {y}"));
     ui.add_space(2.0);
     nine(ui, &weights);
     ui.add_space(2.0);
     ui.label(RichText::new("small: the super token").size(SMALL).weak());
-}
-
-/// Nine weights as they lie around their cell.
-fn nine(ui: &mut Ui, weights: &[(Option<usize>, f32)]) {
-    let best = weights.iter().map(|w| w.1).fold(0.0, f32::max);
-    let grid = Grid::new("nine").num_columns(3).spacing([8.0, 4.0]);
-    grid.min_col_width(44.0).show(ui, |ui| {
-        for (k, (token, weight)) in weights.iter().enumerate() {
-            ui.vertical(|ui| {
-                ui.spacing_mut().item_spacing.y = 0.0;
-                let text = RichText::new(format!("{weight:.3}"));
-                ui.label(match (token, *weight == best) {
-                    (None, _) => text.weak(),
-                    (_, true) => text.strong().underline(),
-                    _ => text,
-                });
-                let name = token.map_or("off grid".into(), |t| t.to_string());
-                ui.label(RichText::new(name).size(SMALL).weak());
-            });
-            if k % 3 == 2 {
-                ui.end_row();
-            }
-        }
-    });
 }

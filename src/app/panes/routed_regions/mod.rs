@@ -1,19 +1,20 @@
 //! Routed regions over the photograph.
 
-use egui::{Color32, Grid, RichText, Ui};
+mod routes;
+
+use egui::Ui;
 
 use super::areas::{self, Areas, Side};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Anchor, Memo, TraceKey};
 use super::parts::{self, beyond, cell_at, place_text};
-use crate::app::canvas::{
-    Canvas, HeatLayer, LINE, Labels, Pen, QUERY, RELATED, Ranged, SMALL, Shown, number, shown_range,
-};
+use crate::app::canvas::{Canvas, HeatLayer, LINE, Pen, Ranged, Shown, shown_range};
 use crate::app::color_bar::color_bar;
 use crate::app::look_controls::look_controls;
 use crate::app::pane::{Context, Look, Pane};
 use crate::attention::routing::{MECHANISM, RoutingTrace};
-use crate::attention::view::{Heat, MarkKind, grid_lines};
+use crate::attention::view::{Heat, grid_lines};
+use crate::picture::numbers::value_label;
 
 const ID: &str = "routed_regions";
 
@@ -153,29 +154,29 @@ impl RoutedRegions {
     ) {
         let wide = ui.available_width() >= areas::WIDE;
         let before = self.mode;
+        let heads = trace.token_attention.values().next();
+        let heads = heads.map_or(0, |a| a.shape().first().copied().unwrap_or(0));
         ui.horizontal(|ui| {
             layer.chooser(ui, cx);
             if wide {
                 ui.separator();
                 parts::modes(ui, &mut self.mode, &MODES);
+                if self.mode == Mode::Attention {
+                    parts::head_chooser(ui, &mut self.head, heads);
+                }
             }
         });
         if !wide {
-            ui.horizontal(|ui| parts::modes(ui, &mut self.mode, &MODES));
+            ui.horizontal_wrapped(|ui| parts::modes(ui, &mut self.mode, &MODES));
         }
         if self.mode != before && self.mode == Mode::Attention && cx.selection.region.is_none() {
             // Token attention is kept only for regions that are asked for.
             cx.selection.region = Some(trace.central_region());
         }
-        let heads = trace.token_attention.values().next();
-        let heads = heads.map_or(0, |a| a.shape().first().copied().unwrap_or(0));
         let look = parts::look_of(cx, ID, first_look());
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             look_controls(ui, look);
             parts::border_switch(ui, look);
-            if wide && self.mode == Mode::Attention {
-                parts::head_chooser(ui, &mut self.head, heads);
-            }
         });
         if !wide && self.mode == Mode::Attention {
             ui.horizontal(|ui| parts::head_chooser(ui, &mut self.head, heads));
@@ -215,7 +216,7 @@ impl RoutedRegions {
         }
         pen.greyed(&seen.trace.padding_rects());
         pen.borders(&grid_lines(seen.trace.padded, seen.trace.region), LINE, 1.0);
-        routes(&pen, &painter, seen);
+        routes::paint(&pen, &painter, seen);
         if self.mode == Mode::Attention && map_missing(seen, chosen) {
             let text = format!("asking for the token attention of region {}…", chosen.1);
             layer::over_canvas(ui, areas.canvas, &text);
@@ -253,7 +254,9 @@ impl RoutedRegions {
         let in_degree = self.in_degree.get(key, || trace.in_degree());
         if let Some(rect) = areas.side {
             let readers = in_degree.values.get(seen.region).copied().unwrap_or(0.0);
-            areas::part(ui, rect, "beside", |ui| beside(ui, cx, seen, readers));
+            areas::part(ui, rect, "beside", |ui| {
+                routes::list(ui, &mut cx.selection.region, seen, readers);
+            });
         }
         let list: Vec<String> = trace
             .routes(seen.region)
@@ -275,7 +278,7 @@ impl RoutedRegions {
                 }
             }
             if let Some(v) = value {
-                text += &format!(" · {} {}", self.quantity(), number(v, 4));
+                text += &format!(" · {} {}", self.quantity(), value_label(v, 4));
             }
             text
         });
@@ -286,7 +289,7 @@ impl RoutedRegions {
         match self.mode {
             Mode::Affinity => "affinity",
             Mode::InDegree => "in-degree",
-            Mode::Attention => "token attention",
+            Mode::Attention => "attention",
         }
     }
 }
@@ -331,71 +334,4 @@ fn hand(cx: &mut Context<'_>, layer: &Layer<'_>, trace: &RoutingTrace, shown: &S
         let (row, col) = (moved(now / n, shown.step[1]), moved(now % n, shown.step[0]));
         cx.selection.region = Some(row * n + col);
     }
-}
-
-/// The shown region, the ones it reads from, and arrows between.
-fn routes(pen: &Pen<'_>, painter: &egui::Painter, seen: &Seen<'_>) {
-    let (marks, links) = seen.trace.route_overlay(seen.region);
-    for mark in &marks {
-        match mark.kind {
-            MarkKind::Query => pen.frame(mark.rect, QUERY, 3.0),
-            MarkKind::Related => pen.frame(mark.rect, RELATED, 2.5),
-        }
-    }
-    pen.links(&links);
-    let mut labels = Labels::new(painter);
-    for (rank, mark) in marks.iter().enumerate() {
-        if mark.kind == MarkKind::Related {
-            let short = (rank + 1).to_string();
-            let rect = pen.rect(mark.rect).shrink(1.0);
-            labels.inside(rect, &[&mark.label, &short], RELATED);
-        }
-    }
-    if let Some(pinned) = seen.pinned.filter(|p| *p != seen.region) {
-        pen.frame(seen.trace.rect(pinned), Color32::LIGHT_GRAY, 1.5);
-    }
-}
-
-/// The routes in numbers, and what grey regions are.
-fn beside(ui: &mut Ui, cx: &mut Context<'_>, seen: &Seen<'_>, readers: f32) {
-    let trace = seen.trace;
-    let region = seen.region;
-    ui.label(RichText::new(format!("region {region}")).strong());
-    ui.label(format!("read by {readers:.0} regions"));
-    let rows = trace.routes(region);
-    let grid = Grid::new("routes").num_columns(4).spacing([8.0, 2.0]);
-    egui::ScrollArea::vertical().show(ui, |ui| {
-        grid.show(ui, |ui| {
-            for title in ["", "region", "weight", "affinity"] {
-                ui.label(RichText::new(title).size(SMALL).weak());
-            }
-            ui.end_row();
-            for (rank, (routed, weight)) in rows.iter().enumerate() {
-                ui.label(format!("{}", rank + 1));
-                let link = ui.link(routed.to_string());
-                if link.on_hover_text("Pin this region").clicked() {
-                    cx.selection.region = Some(*routed);
-                }
-                ui.label(format!("{weight:.3}"));
-                let affinity = trace.affinity.at(&[region, *routed]);
-                ui.label(match trace.is_padding(*routed) {
-                    true => "padding".to_owned(),
-                    false => number(affinity, 3),
-                });
-                ui.end_row();
-            }
-        });
-        ui.add_space(6.0);
-        let padding = (0..trace.regions())
-            .filter(|r| trace.is_padding(*r))
-            .count();
-        if padding > 0 {
-            let text = format!(
-                "{padding} of {} regions are grey: they hold only padding. They tie exactly, so \
-                 their order among each other means nothing.",
-                trace.regions()
-            );
-            ui.label(RichText::new(text).size(SMALL).weak());
-        }
-    });
 }

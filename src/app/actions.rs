@@ -1,0 +1,201 @@
+//! What becomes of what is asked for, and of what was opened.
+
+use std::path::PathBuf;
+
+use super::command::{Ask, Command};
+use super::layout::Layout;
+use super::open::{News, Opened, Wanted};
+use super::pane::{Camera, Selection};
+use super::source::{self, PhotoSource};
+use super::undo::History;
+use super::window::App;
+use crate::checkpoint::{Model, Origin};
+use crate::picture::Photo;
+
+/// Seconds between looks at which recent files are still there.
+const RECENT_SECONDS: f64 = 2.0;
+
+impl App {
+    /// Takes in what a thread found out.
+    pub(super) fn hear(&mut self, news: News) {
+        match news {
+            News::Opened(Ok(opened)) => self.take(opened),
+            News::Opened(Err(error)) => self.toasts.error(error.to_string()),
+            News::Started { model, photo, problems } => self.begin(model, photo, &problems),
+            News::Picked(path) => self.opener.open(Wanted::Path(path)),
+            News::NoDialog => self.toasts.error(
+                "No file dialog could be shown on this system. Drag a picture or a model folder onto the window, \
+                 or type its path above and press Enter.",
+            ),
+            News::Missing(missing) => self.missing = missing,
+        }
+    }
+
+    /// The first picture and model are there.
+    fn begin(
+        &mut self,
+        model: Option<crate::Result<Box<Model>>>,
+        photo: Option<crate::Result<(Box<Photo>, PhotoSource)>>,
+        problems: &[crate::Error],
+    ) {
+        if !problems.is_empty() {
+            let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            self.toasts.error(format!(
+                "{}\nWhat comes with the program is shown instead.",
+                list.join("\n")
+            ));
+        }
+        match model {
+            Some(Ok(model)) => self.take_first_model(*model),
+            Some(Err(error)) => self.toasts.error(error.to_string()),
+            None => {}
+        }
+        match photo {
+            Some(Ok((photo, source))) => {
+                let before = self.kept.photo.clone();
+                self.note_photo(source);
+                self.session.set_photo(*photo);
+                if self.kept.photo != before {
+                    self.forget_places();
+                }
+            }
+            Some(Err(error)) => self.toasts.error(error.to_string()),
+            None => {}
+        }
+    }
+
+    /// Knobs and selection that were kept hold for the model they were kept with.
+    fn take_first_model(&mut self, model: Model) {
+        let path = folder_of(&model);
+        if path == self.kept.model {
+            self.warn_of(&model);
+            self.session.set_model(model);
+        } else {
+            self.take_model(model);
+        }
+    }
+
+    fn take(&mut self, opened: Opened) {
+        // A path that could not be opened stays there to be corrected.
+        self.path.clear();
+        match opened {
+            Opened::Photo(photo, source) => {
+                if let Some(source) = source {
+                    self.note_photo(source);
+                }
+                self.forget_places();
+                self.session.set_photo(*photo);
+            }
+            Opened::Model(model) => self.take_model(*model),
+        }
+    }
+
+    /// Remembers where the photograph is found again.
+    fn note_photo(&mut self, source: PhotoSource) {
+        if let PhotoSource::File(path) = &source {
+            self.kept.recent.push(path);
+            self.missing.remove(path);
+        }
+        if let Some(source) = source.lasting() {
+            self.kept.photo = source;
+        }
+    }
+
+    /// Rows of another model mean nothing on this one.
+    fn take_model(&mut self, model: Model) {
+        self.warn_of(&model);
+        self.kept.model = folder_of(&model);
+        if let Some(folder) = &self.kept.model {
+            self.kept.recent.push(folder);
+        }
+        self.kept.settings.knobs.clear();
+        self.kept.settings.size = None;
+        self.kept.layer = None;
+        self.kept.selection = Selection {
+            point: self.kept.selection.point,
+            ..Selection::default()
+        };
+        self.history = History::new(&self.kept.settings);
+        self.session.set_model(model);
+    }
+
+    fn warn_of(&mut self, model: &Model) {
+        if let Some(warning) = model.warning() {
+            self.toasts.note(warning);
+        }
+    }
+
+    /// What points at places of the last picture.
+    fn forget_places(&mut self) {
+        self.kept.selection.point = None;
+        self.kept.selection.detection = None;
+        self.kept.camera = Camera::default();
+    }
+
+    /// Does what a control asked for.
+    pub(super) fn perform(&mut self, ask: Ask, ctx: &egui::Context) {
+        match ask {
+            Ask::Do(command) => self.command(command, ctx),
+            Ask::Open(wanted) => self.opener.open(wanted),
+            Ask::OpenText(text) => match source::path_from_text(&text) {
+                Ok(path) => self.opener.open(Wanted::Path(path)),
+                Err(why) => self.toasts.error(why),
+            },
+            Ask::CheckRecent => {
+                let now = ctx.input(|i| i.time);
+                if now - self.missing_since > RECENT_SECONDS {
+                    self.missing_since = now;
+                    self.opener.check(self.kept.recent.paths());
+                }
+            }
+            Ask::ClearRecent => self.kept.recent.clear(),
+            Ask::TogglePane(pane) => self.kept.layout.toggle(pane),
+        }
+    }
+
+    fn command(&mut self, command: Command, ctx: &egui::Context) {
+        match command {
+            Command::OpenPicture | Command::OpenModel => {
+                if let Some(dialog) = command.dialog() {
+                    self.opener.ask(dialog);
+                }
+            }
+            Command::BundledModel => self.opener.open(Wanted::BundledModel),
+            Command::Paste => ctx.send_viewport_cmd(egui::ViewportCommand::RequestPaste),
+            Command::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
+            Command::Undo => self.history.undo(&mut self.kept.settings),
+            Command::Redo => self.history.redo(&mut self.kept.settings),
+            Command::ResetKnobs => self.kept.settings.knobs.clear(),
+            Command::ResetLayout => self.kept.layout = Layout::default(),
+            Command::ZoomFit => self.kept.camera = Camera::default(),
+            Command::ZoomActual => self.zoom_actual(ctx),
+            Command::Theme(theme) => {
+                self.kept.theme = theme;
+                ctx.set_theme(theme);
+            }
+            Command::Messages => self.toasts.list_open = !self.toasts.list_open,
+            Command::About => self.about_open = true,
+        }
+    }
+
+    /// One pixel of the picture on one of the screen, in the largest pane.
+    fn zoom_actual(&mut self, ctx: &egui::Context) {
+        let sizes = self
+            .panes
+            .iter()
+            .filter_map(|p| self.kept.layout.rect_of(p.id()));
+        let largest = sizes.map(|r| r.size()).max_by(|a, b| a.x.total_cmp(&b.x));
+        if let (Some(size), Some(photo)) = (largest, self.photo()) {
+            let [w, h] =
+                [photo.width, photo.height].map(|side| side as f32 / ctx.pixels_per_point());
+            self.kept.camera.zoom = (w / size.x).max(h / size.y);
+        }
+    }
+}
+
+fn folder_of(model: &Model) -> Option<PathBuf> {
+    match &model.origin {
+        Origin::Bundled => None,
+        Origin::Folder(folder) => source::lasting(folder),
+    }
+}

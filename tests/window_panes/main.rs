@@ -1,0 +1,403 @@
+//! The panes on a real picture: what a press selects, and that the texts say what the trace holds.
+
+mod shots;
+mod window;
+
+use attnscope::app::pane::Camera;
+use attnscope::attention::Watch;
+use attnscope::attention::polarized::PolarizedTrace;
+use attnscope::attention::routing::RoutingTrace;
+use attnscope::attention::super_token::SuperTokenTrace;
+use attnscope::engine::{Outcome, Settings};
+use attnscope::picture::numbers::value_label;
+use attnscope::picture::{Colormap, Range, Sampling};
+use egui::accesskit::Role;
+use egui::{Theme, pos2, vec2};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable;
+
+use window::{
+    FRAME, PANES, Window, bundled, canvas, cat, hover, on_canvas, press, run, run_with, text, trace,
+};
+
+const SIZE: [f32; 2] = [700.0, 450.0];
+
+fn open(pane: &str, outcome: &Outcome) -> Harness<'static, Window> {
+    Window::new(pane, Some(outcome)).open(SIZE, Theme::Dark)
+}
+
+/// The cell of a map (row, column) under a pixel of the photograph.
+fn cell(outcome: &Outcome, map: [usize; 2], [x, y]: [f32; 2]) -> [usize; 2] {
+    let [x, y] = outcome.scene.place(map).to_map(x, y);
+    [y as usize, x as usize]
+}
+
+#[test]
+fn a_press_selects_the_super_token_that_owns_the_pixel() {
+    let mut harness = open("super_tokens", cat());
+    let sta: &SuperTokenTrace = trace(cat());
+    for pixel in [[80.0, 60.0], [300.0, 170.0], [201.0, 240.0]] {
+        let rect = canvas(&harness, "Super tokens canvas");
+        press(&mut harness, on_canvas(rect, cat(), pixel));
+        let [y, x] = cell(cat(), sta.map, pixel);
+        let owner = sta.owner(0, y, x).unwrap();
+        assert_eq!(harness.state().selection.super_token, Some(owner));
+        harness.get_by_label(&format!("super token {owner}"));
+        // The press shows the soft affinity, and its exact value is under the pointer.
+        let value = sta.soft_map(0, owner).values[y * sta.padded[1] + x];
+        let line = text(&harness, "px ");
+        let expected = format!(
+            " · cell {x}, {y} · owner {owner} · affinity {}",
+            value_label(value, 4)
+        );
+        assert!(line.ends_with(&expected), "{line}");
+    }
+}
+
+#[test]
+fn the_slider_goes_through_the_iterations() {
+    let outcome = run(&bundled(), &[(5, "n_iter", 3)], 0.25);
+    let mut harness = open("super_tokens", &outcome);
+    let sta: &SuperTokenTrace = trace(&outcome);
+    assert_eq!(sta.affinity.len(), 3);
+    let rect = canvas(&harness, "Super tokens canvas");
+    let pixel = [250.0, 140.0];
+    press(&mut harness, on_canvas(rect, &outcome, pixel));
+    let token = harness.state().selection.super_token.unwrap();
+    let [y, x] = cell(&outcome, sta.map, pixel);
+    let mut seen = Vec::new();
+    for shown in [1, 2, 3] {
+        let slider = harness.get_by_role_and_label(Role::Slider, "iteration");
+        slider.set_value_accesskit(f64::from(shown));
+        harness.run_ok();
+        hover(&mut harness, on_canvas(rect, &outcome, pixel));
+        let iteration = shown as usize - 1;
+        let expected = (iteration < 2).then_some(iteration);
+        assert_eq!(harness.state().selection.iteration, expected);
+        let value = sta.soft_map(iteration, token).values[y * sta.padded[1] + x];
+        let line = text(&harness, "px ");
+        assert!(line.ends_with(&value_label(value, 4)), "{line} {value}");
+        seen.push(value);
+    }
+    assert!(seen[0] != seen[2], "the iterations differ: {seen:?}");
+    // The column beside the picture shows the nine weights of the last iteration.
+    let [_, middle, ..] = sta.weights_at(2, y, x)[..] else {
+        panic!("nine weights");
+    };
+    assert!(
+        harness
+            .query_all_by_label(&format!("{:.3}", middle.1))
+            .count()
+            > 0
+    );
+}
+
+#[test]
+fn the_mean_lost_share_is_that_of_the_map() {
+    let harness = open("super_tokens", cat());
+    let sta: &SuperTokenTrace = trace(cat());
+    let lost = sta.lost_mass(0);
+    let [h, w] = sta.map;
+    let mut sum = 0.0f64;
+    for y in 0..h {
+        for x in 0..w {
+            sum += f64::from(lost.values[y * sta.padded[1] + x]);
+        }
+    }
+    let mean = value_label((sum / (h * w) as f64) as f32, 3);
+    harness.get_by_label(&format!("mean lost share {mean}"));
+}
+
+#[test]
+fn cells_of_one_pixel_are_explained() {
+    let outcome = run(&bundled(), &[(5, "stoken_size", 1)], 0.25);
+    let harness = open("super_tokens", &outcome);
+    harness.get_by_label_contains("every pixel is its own super token");
+    // The badge of the trace is on the picture too.
+    harness.get_by_label("stoken_size 1x1 is outside the trained range 2 to 12");
+}
+
+#[test]
+fn a_super_token_stays_in_place_when_the_cells_change() {
+    let mut harness = open("super_tokens", cat());
+    let rect = canvas(&harness, "Super tokens canvas");
+    let pixel = [350.0, 90.0];
+    press(&mut harness, on_canvas(rect, cat(), pixel));
+    let finer = run(&bundled(), &[(5, "stoken_size", 4)], 0.25);
+    harness.state_mut().snapshot.traces = finer.traces.clone();
+    harness.run_ok();
+    let sta: &SuperTokenTrace = trace(&finer);
+    let [y, x] = cell(&finer, sta.map, pixel);
+    assert_eq!(harness.state().selection.super_token, sta.owner(0, y, x));
+}
+
+#[test]
+fn a_pressed_region_says_where_it_reads_from() {
+    let mut harness = open("routed_regions", cat());
+    let bra: &RoutingTrace = trace(cat());
+    // Without the border the photograph alone fits the canvas.
+    harness.get_by_label("border").click();
+    harness.run_ok();
+    for pixel in [[60.0, 60.0], [225.0, 150.0], [400.0, 250.0]] {
+        let rect = canvas(&harness, "Routed regions canvas");
+        press(&mut harness, on_canvas(rect, cat(), pixel));
+        let [y, x] = cell(cat(), bra.map, pixel);
+        let region = bra.region_at(y, x).unwrap();
+        assert_eq!(harness.state().selection.region, Some(region));
+        let list: Vec<String> = bra.routed.row(region).iter().map(u32::to_string).collect();
+        assert_eq!(list.len(), bra.topk);
+        harness.get_by_label(&format!("region {region} reads from {}", list.join(", ")));
+        let line = text(&harness, "px ");
+        let value = bra.affinity.at(&[region, region]);
+        let expected = format!("· region {region} · affinity {}", value_label(value, 4));
+        assert!(line.ends_with(&expected), "{line}");
+    }
+    // Pointing elsewhere previews, the pin stays.
+    let pinned = harness.state().selection.region;
+    let rect = canvas(&harness, "Routed regions canvas");
+    hover(&mut harness, on_canvas(rect, cat(), [60.0, 60.0]));
+    let [y, x] = cell(cat(), bra.map, [60.0, 60.0]);
+    let region = bra.region_at(y, x).unwrap();
+    harness.get_by_label_contains(&format!("region {region} reads from"));
+    assert_eq!(harness.state().selection.region, pinned);
+}
+
+#[test]
+fn regions_of_padding_are_explained() {
+    let harness = open("routed_regions", cat());
+    let bra: &RoutingTrace = trace(cat());
+    let padding = (0..bra.regions()).filter(|r| bra.is_padding(*r)).count();
+    assert_eq!((padding, bra.regions()), (15, 64));
+    harness.get_by_label_contains("15 of 64 regions are grey: they hold only padding");
+}
+
+#[test]
+fn token_attention_is_asked_for_before_it_is_shown() {
+    let mut settings = Settings::default();
+    settings.watch_all(&bundled(), &Watch::Focus(Vec::new()));
+    let mut harness = open("routed_regions", &run_with(&bundled(), settings));
+    harness.get_by_label("token attention").click();
+    harness.run_ok();
+    let bra: &RoutingTrace = trace(cat());
+    let asked = harness.state().selection.region;
+    assert_eq!(asked, Some(bra.central_region()));
+    // The answer arrives.
+    harness.state_mut().snapshot.traces = cat().traces.clone();
+    harness.run_ok();
+    let [h, w] = bra.region;
+    let map = bra
+        .token_map(asked.unwrap(), (h / 2) * w + w / 2, None)
+        .unwrap();
+    let range = Range::of(&map.values);
+    harness.get_by_label_contains(&format!("to {}", value_label(range.max, 4)));
+}
+
+#[test]
+fn a_pressed_bar_selects_its_channel() {
+    let mut harness = open("polarized", cat());
+    let psa: &PolarizedTrace = trace(cat());
+    let weights = psa.channel_weight.data();
+    let sorted = psa.channel_bars().sorted();
+    let plot = harness.get_by_label("channel weight plot").rect();
+    let mut ranks = Vec::new();
+    for part in [0.2, 0.5, 0.9] {
+        press(&mut harness, plot.min + vec2(part, 0.8) * plot.size());
+        let channel = harness.state().selection.channel.unwrap();
+        let weight = value_label(weights[channel], 4);
+        harness.get_by_label(&format!("channel {channel} weighs {weight}"));
+        let rank = sorted.iter().position(|c| *c == channel).unwrap();
+        let described = format!(
+            "channel {channel} · channel weight {weight} · rank {} of {}",
+            rank + 1,
+            weights.len()
+        );
+        harness.get_by_label(&described);
+        ranks.push(rank);
+    }
+    assert!(
+        ranks.is_sorted() && ranks[0] < 16 && ranks[2] > 48,
+        "{ranks:?}"
+    );
+    // In the order of the channels the last bars are the last channels.
+    harness.get_by_label("sorted").click();
+    harness.run_ok();
+    press(&mut harness, plot.min + vec2(0.97, 0.8) * plot.size());
+    let channel = harness.state().selection.channel.unwrap();
+    assert!(channel > weights.len() * 9 / 10, "{channel}");
+}
+
+#[test]
+fn the_factor_of_the_parallel_form_is_stated() {
+    let harness = open("polarized", cat());
+    let psa: &PolarizedTrace = trace(cat());
+    let [s, c] = [&psa.spatial_weight, &psa.channel_weight].map(|a| Range::of(a.data()));
+    let [low, high] = [s.min + c.min, s.max + c.max].map(|v| value_label(v, 3));
+    harness.get_by_label_contains(&format!("parallel: factor {low} to {high} of 0 to 2"));
+}
+
+#[test]
+fn a_pressed_box_is_selected_and_listed() {
+    let mut harness = open("detections", cat());
+    harness.get_by_label("1 detection");
+    let found = &cat().detected.list[0];
+    let [x0, y0, x1, y1] = found.rect;
+    let rect = canvas(&harness, "Detections canvas");
+    let middle = [(x0 + x1) / 2.0, (y0 + y1) / 2.0];
+    press(&mut harness, on_canvas(rect, cat(), middle));
+    assert_eq!(harness.state().selection.detection, Some(0));
+    let size = format!("{:.0} × {:.0} px", x1 - x0, y1 - y0);
+    assert_eq!(
+        harness.query_all_by_label_contains(&size).count(),
+        2,
+        "{size}"
+    );
+    // The scores of the five best classes are beside the pointer.
+    let mut scores = found.scores.clone();
+    scores.sort_by(|a, b| b.total_cmp(a));
+    for score in &scores[..5] {
+        harness.get_by_label(&value_label(*score, 3));
+    }
+    // A second press on the line of the list takes the selection back.
+    let name = &cat().scene.model.classes[found.class];
+    let line = format!("{name} {:.2}", found.score);
+    harness.get_by_role_and_label(Role::Button, &line).click();
+    harness.run_ok();
+    assert_eq!(harness.state().selection.detection, None);
+}
+
+#[test]
+fn an_empty_list_says_what_would_help() {
+    let harness = open("detections", &run(&bundled(), &[], 0.95));
+    harness.get_by_label("0 detections");
+    harness.get_by_label("Nothing scored above 0.95. Lowering the confidence shows more.");
+}
+
+#[test]
+fn the_look_is_set_by_hand() {
+    let mut harness = open("super_tokens", cat());
+    harness.get_by_label("affinity").click();
+    harness.run_ok();
+    let slider = harness.get_by_role_and_label(Role::Slider, "opacity");
+    slider.set_value_accesskit(0.25);
+    harness.run_ok();
+    harness.get_by_label("smooth").click();
+    harness
+        .get_by_role_and_label(Role::ComboBox, "colormap")
+        .click();
+    harness.run_ok();
+    harness.get_by_label("Magma").click();
+    harness.run_ok();
+    let look = harness.state().looks["super_tokens"];
+    assert_eq!(look.opacity, 0.25);
+    assert_eq!(look.sampling, Sampling::Smooth);
+    assert_eq!(look.colormap, Colormap::Magma);
+    // The colour bar names the quantity and its true range.
+    let sta: &SuperTokenTrace = trace(cat());
+    let range = Range::of(&sta.soft_map(0, sta.central_token()).values);
+    let [low, high] = [range.min, range.max].map(|v| value_label(v, 4));
+    harness.get_by_label(&format!("affinity {low} to {high}"));
+}
+
+#[test]
+fn wheel_drag_and_double_click_move_the_camera() {
+    let mut harness = open("detections", cat());
+    let rect = canvas(&harness, "Detections canvas");
+    let at = rect.min + vec2(0.3, 0.4) * rect.size();
+    hover(&mut harness, at);
+    harness.event(egui::Event::MouseWheel {
+        unit: egui::MouseWheelUnit::Point,
+        delta: vec2(0.0, 120.0),
+        modifiers: egui::Modifiers::NONE,
+        phase: egui::TouchPhase::Move,
+        source: egui::MouseWheelSource::Unknown,
+    });
+    harness.run_ok();
+    let zoomed = harness.state().camera;
+    assert!(zoomed.zoom > 1.2, "{zoomed:?}");
+    harness.drag_at(at);
+    harness.hover_at(at + vec2(40.0, 0.0));
+    harness.drop_at(at + vec2(40.0, 0.0));
+    harness.run_ok();
+    let dragged = harness.state().camera;
+    assert!(dragged.centre[0] < zoomed.centre[0], "{dragged:?}");
+    assert_eq!(harness.state().selection.point, None, "a drag is no press");
+    for _ in 0..2 {
+        harness.drag_at(at);
+        harness.drop_at(at);
+        harness.hover_at(at);
+    }
+    harness.run_ok();
+    assert_eq!(harness.state().camera, Camera::default());
+}
+
+#[test]
+fn arrow_keys_step_from_region_to_region() {
+    let mut harness = open("routed_regions", cat());
+    let bra: &RoutingTrace = trace(cat());
+    harness.get_by_label("Routed regions canvas").focus();
+    harness.run_ok();
+    harness.key_press(egui::Key::ArrowRight);
+    harness.run_ok();
+    harness.key_press(egui::Key::ArrowDown);
+    harness.run_ok();
+    let expected = bra.central_region() + 1 + bra.n_win;
+    assert_eq!(harness.state().selection.region, Some(expected));
+}
+
+#[test]
+fn an_older_answer_is_called_stale_but_not_at_once() {
+    for (pane, _) in PANES {
+        let mut harness = open(pane, cat());
+        harness.state_mut().newest = 2;
+        harness.step();
+        assert!(harness.query_by_label("stale").is_none(), "{pane} flickers");
+        harness.run_steps((0.2 / FRAME) as usize);
+        harness.get_by_label("stale");
+        harness.state_mut().newest = 1;
+        harness.step();
+        assert!(harness.query_by_label("stale").is_none(), "{pane}");
+    }
+}
+
+#[test]
+fn before_the_first_result_every_pane_waits() {
+    for (pane, _) in PANES {
+        let mut harness = Window::new(pane, None).open(SIZE, Theme::Light);
+        harness.get_by_label("analysing…");
+        harness.state_mut().newest = 0;
+        harness.run_ok();
+        harness.get_by_label_contains("Open a photograph");
+    }
+}
+
+#[test]
+fn a_model_without_the_mechanism_is_met_with_a_sentence() {
+    let source = std::path::Path::new("tests/golden/bad/weights/intact");
+    let yaml = std::fs::read_to_string(source.join("model.yaml")).unwrap();
+    let plain = "[-1, 1, nn.Upsample, [None, 1, nearest]]";
+    let yaml = yaml.replace("[-1, 1, StokenAttention, [[4, 4], 1, 2]]", plain);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("model.yaml"), yaml).unwrap();
+    let weights = "weights.safetensors";
+    std::fs::copy(source.join(weights), folder.path().join(weights)).unwrap();
+    let model = attnscope::checkpoint::Model::open(folder.path(), &candle_core::Device::Cpu);
+    let outcome = run(&std::sync::Arc::new(model.unwrap()), &[], 0.25);
+    let harness = open("super_tokens", &outcome);
+    harness.get_by_label_contains("This model has no layer for “Super tokens”");
+    harness.get_by_label_contains("StokenAttention");
+}
+
+#[test]
+fn tiny_and_huge_panes_hold_together() {
+    for (pane, _) in PANES {
+        for size in [
+            [40.0, 30.0],
+            [120.0, 900.0],
+            [2400.0, 90.0],
+            [1900.0, 1000.0],
+        ] {
+            let mut harness = Window::new(pane, Some(cat())).open(size, Theme::Dark);
+            press(&mut harness, pos2(size[0] / 2.0, size[1] / 2.0));
+        }
+    }
+}
