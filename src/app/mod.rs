@@ -17,12 +17,8 @@ mod menu_bar;
 mod open;
 pub mod pane;
 pub mod panes;
-<<<<<<< HEAD
 pub(crate) mod samples;
-=======
-mod samples;
 mod screenshots;
->>>>>>> main
 mod session;
 mod source;
 mod source_strip;

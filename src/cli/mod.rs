@@ -4,6 +4,7 @@ mod analyze;
 mod args;
 pub mod bench;
 mod layers;
+mod npz;
 
 use std::process::ExitCode;
 

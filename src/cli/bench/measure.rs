@@ -10,9 +10,9 @@ use clap::ValueEnum;
 
 use super::process::Program;
 use super::rows::{Rows, Unit};
-use crate::attention::{Knob, KnobValue, Watch};
+use crate::attention::Watch;
 use crate::checkpoint::{Model, Origin};
-use crate::engine::{self, Engine, LayerTrace, Listener, Scene, Settings, Wish};
+use crate::engine::{self, Engine, Scene, Settings, Wish};
 use crate::picture::{Letterbox, Photo};
 use crate::yolo::{Head, Output, RawHead};
 use crate::{Error, Result};
@@ -24,7 +24,7 @@ pub enum Group {
     Network,
     /// From photograph to detections.
     Whole,
-    /// One knob of the last layer with knobs turned, and turned back.
+    /// Every knob turned one step, and turned back.
     Knobs,
     /// A whole `attnscope analyze`, from its start to its end.
     Start,
@@ -88,17 +88,16 @@ impl Plan {
         self.settings(&Watch::Off).head_on(&self.model)
     }
 
-    fn settings(&self, watch: &Watch) -> Settings {
+    pub(super) fn settings(&self, watch: &Watch) -> Settings {
         let mut settings = Settings {
             size: self.size,
-            head: self.model.best_head(),
             ..Settings::default()
         };
         settings.watch_all(&self.model, watch);
         settings
     }
 
-    fn wish(&self, settings: &Settings) -> Wish {
+    pub(super) fn wish(&self, settings: &Settings) -> Wish {
         Wish {
             number: 1,
             photo: self.photo.clone(),
@@ -141,7 +140,7 @@ impl Plan {
                 );
             }
             if wanted(Group::Knobs) {
-                self.knob_rows(rows, plain)?;
+                super::knobs::measure(self, rows, plain)?;
             }
         }
         if let Some(program) = &self.program {
@@ -237,113 +236,9 @@ impl Plan {
         rows.add(key, what, Unit::Milliseconds, None, time);
         Ok(time)
     }
-
-    /// Each knob of the last layer that has any is turned one step and back, with the traces
-    /// that the window asks for. `whole` is the time of a whole run of this round.
-    fn knob_rows(&self, rows: &mut Rows, whole: f64) -> Result<()> {
-        let before = self.settings(&Watch::Focus(vec![0]));
-        let knobs = |row| before.legal(&self.model, row).unwrap_or_default();
-        let rows_with_knobs = self.model.network.attention().map(|(row, _)| row);
-        let Some(row) = rows_with_knobs
-            .filter(|row| !knobs(*row).knobs.is_empty())
-            .last()
-        else {
-            return Ok(());
-        };
-        let legal = knobs(row);
-        let mut engine = Engine::default();
-        engine.run(&self.wish(&before), &mut ())?;
-        for knob in &legal.knobs {
-            let value = legal.values.get(knob.name).copied();
-            if let Some((from, to)) = value.and_then(|v| Some((v, step(knob, v)?))) {
-                let mut after = before.clone();
-                let values = after.knobs.entry(row).or_default();
-                values.insert(knob.name.to_owned(), to);
-                let turn = Turn {
-                    row,
-                    name: format!("layer {row}, {} {from} to {to}", knob.name),
-                    key: format!("knob.{}", knob.name),
-                    back: self.wish(&before),
-                    wish: self.wish(&after),
-                };
-                turn.measure(&mut engine, rows, whole)?;
-            }
-        }
-        Ok(())
-    }
 }
 
-/// One knob turned.
-struct Turn {
-    row: usize,
-    name: String,
-    key: String,
-    wish: Wish,
-    back: Wish,
-}
-
-impl Turn {
-    fn measure(&self, engine: &mut Engine, rows: &mut Rows, whole: f64) -> Result<()> {
-        let mut first = FirstTrace {
-            row: self.row,
-            at: None,
-        };
-        let began = Instant::now();
-        engine.run(&self.wish, &mut first)?;
-        let turned = ms(began.elapsed());
-        let again = Instant::now();
-        engine.run(&self.back, &mut ())?;
-        let back = ms(again.elapsed());
-        let mut add = |part: &str, what: &str, unit, goal, value| {
-            let key = format!("{}.{part}", self.key);
-            rows.add(&key, &format!("{}: {what}", self.name), unit, goal, value);
-        };
-        let time = Unit::Milliseconds;
-        if let Some(at) = first.at {
-            add("trace", "to the new trace", time, None, ms(at - began));
-        }
-        add("detections", "to the new detections", time, None, turned);
-        let share = turned / whole;
-        let what = "the same as a share of whole.plain";
-        add("share", what, Unit::Ratio, Some(0.35), share);
-        add("back", "back to the value before", time, Some(5.0), back);
-        Ok(())
-    }
-}
-
-/// Notes when the trace of one row arrives.
-struct FirstTrace {
-    row: usize,
-    at: Option<Instant>,
-}
-
-impl Listener for FirstTrace {
-    fn layer(&mut self, _: usize, _: usize, _: &str) -> bool {
-        true
-    }
-
-    fn trace(&mut self, _: &Arc<Scene>, trace: &Arc<LayerTrace>) {
-        if trace.row == self.row {
-            self.at.get_or_insert_with(Instant::now);
-        }
-    }
-}
-
-/// The next value up, or down from the top; `None` if there is no other.
-fn step(knob: &Knob, value: KnobValue) -> Option<KnobValue> {
-    let moved = |by: isize| {
-        let [h, w] = value.pair().map(|v| v.saturating_add_signed(by));
-        let asked = match value {
-            KnobValue::Int(_) => KnobValue::Int(h),
-            KnobValue::Pair(_) => KnobValue::Pair([h, w]),
-        };
-        let (used, _) = knob.clamp(Some(asked));
-        (used != value).then_some(used)
-    };
-    moved(1).or_else(|| moved(-1))
-}
-
-fn ms(time: Duration) -> f64 {
+pub(super) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
@@ -360,28 +255,6 @@ const MEMORY: &str = "`attnscope analyze` of one picture with all traces: peak m
 mod tests {
     use super::*;
 
-    fn knob(default: KnobValue) -> Knob {
-        Knob {
-            name: "k",
-            help: "",
-            default,
-            min: KnobValue::Int(1),
-            max: KnobValue::Int(4),
-            why_min: String::new(),
-            why_max: String::new(),
-        }
-    }
-
-    #[test]
-    fn a_knob_moves_one_step_inside_its_range() {
-        for (from, to) in [(1, 2), (3, 4), (4, 3)] {
-            let from = KnobValue::Int(from);
-            assert_eq!(step(&knob(from), from), Some(KnobValue::Int(to)));
-        }
-        let pair = KnobValue::Pair([2, 4]);
-        assert_eq!(step(&knob(pair), pair), Some(KnobValue::Pair([3, 4])));
-    }
-
     #[test]
     fn the_bundled_model_gives_every_row_of_the_engine() {
         let plan = Plan {
@@ -394,10 +267,12 @@ mod tests {
         };
         let rows = measure(&plan, &mut |_| true).unwrap();
         let keys: Vec<&str> = rows.rows.iter().map(|r| r.key.as_str()).collect();
-        let knob = |name: &str| {
-            ["trace", "detections", "share", "back"].map(|part| format!("knob.{name}.{part}"))
-        };
-        let knobs = [knob("n_win"), knob("topk")].concat();
+        let turned = ["5.n_iter", "5.stoken_size", "8.n_win", "8.topk"];
+        let parts = ["trace", "detections", "share", "back"];
+        let knobs = turned
+            .iter()
+            .flat_map(|k| parts.map(|part| format!("knob.{k}.{part}")));
+        let knobs: Vec<String> = knobs.collect();
         let mut expected = vec!["network", "whole.plain", "whole.focus", "whole.traced"];
         expected.push("whole.traced_ratio");
         expected.extend(knobs.iter().map(String::as_str));

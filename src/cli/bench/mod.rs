@@ -1,5 +1,6 @@
 //! `attnscope bench`: how long things take on this machine.
 
+mod knobs;
 mod measure;
 mod process;
 mod rows;
@@ -19,6 +20,7 @@ pub use process::{Program, load, processor};
 pub use rows::{LayerTime, Row, Rows, Unit, spread};
 
 use super::analyze::open_model;
+use super::npz;
 use crate::app::samples::SAMPLES;
 use crate::engine::DeviceChoice;
 use crate::{Error, Result};
@@ -194,12 +196,13 @@ fn write_raw(path: &Path, plan: &Plan) -> Result<()> {
     let matrix =
         |values: &[f32], rows: usize| Tensor::from_slice(values, (rows, anchors), &Device::Cpu);
     let tensors = [
-        ("input", input.to_device(&Device::Cpu)?),
+        ("input", input),
         ("boxes", matrix(&raw.boxes, 4 * raw.reg_max)?),
         ("scores", matrix(&raw.scores, raw.classes)?),
     ];
-    let failed = |e| Error::path(path, format!("it cannot be written ({e})"), "a new file");
-    Tensor::write_npz(&tensors, path).map_err(failed)
+    let failed =
+        |e: std::io::Error| Error::path(path, format!("it cannot be written ({e})"), "a new file");
+    npz::write(path, &tensors).map_err(failed)
 }
 
 fn row_info(row: &Row) -> Option<RowInfo<'_>> {
@@ -249,8 +252,9 @@ fn print(out: &mut impl Write, r: &Report<'_>) -> std::io::Result<()> {
         "{} at {}x{}, {} head, picture {}; median, smallest and largest of {runs}\n",
         r.model, r.imgsz, r.imgsz, r.head, r.picture
     )?;
+    let wide = r.rows.iter().map(|row| row.key.len()).max().unwrap_or(0);
     let head = ["median", "min", "max", "goal"].map(|h| format!("{h:>9}"));
-    writeln!(out, "{:<23}{}", "row", head.join(" "))?;
+    writeln!(out, "{:<wide$}{}", "row", head.join(" "))?;
     for row in &r.rows {
         let unit = match row.unit {
             Unit::Milliseconds => "ms",
@@ -260,7 +264,7 @@ fn print(out: &mut impl Write, r: &Report<'_>) -> std::io::Result<()> {
         let cell = |v: f64| format!("{:>9}", format!("{} {unit}", short(v)));
         let goal = row.goal.map_or(format!("{:>9}", ""), cell);
         let cells = [row.median, row.min, row.max].map(cell).join(" ");
-        writeln!(out, "{:<23}{cells} {goal}  {}", row.key, row.what)?;
+        writeln!(out, "{:<wide$}{cells} {goal}  {}", row.key, row.what)?;
     }
     let mut slowest: Vec<_> = r.layers.iter().collect();
     slowest.sort_by(|a, b| b.median_ms.total_cmp(&a.median_ms));
