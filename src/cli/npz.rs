@@ -44,7 +44,7 @@ fn npy(tensor: &Tensor) -> io::Result<Vec<u8>> {
         DType::U8 => "|u1",
         other => return Err(io::Error::other(format!("NumPy has no {other:?}"))),
     };
-    let sides = tensor.dims().iter().map(|side| format!("{side}, "));
+    let sides = tensor.dims().iter().map(|side| format!("{side},"));
     let shape: String = sides.collect();
     let mut header =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
