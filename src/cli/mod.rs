@@ -2,7 +2,9 @@
 
 mod analyze;
 mod args;
+pub mod bench;
 mod layers;
+mod npz;
 mod report;
 
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Analyze(args)) => analyze::run(&args),
         Some(Command::Layers(args)) => layers::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Screenshots(args)) => {
             crate::app::take_screenshots(AppOptions::default(), &args.out)
         }
