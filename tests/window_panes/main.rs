@@ -20,7 +20,7 @@ use window::{
     FRAME, PANES, Window, bundled, canvas, cat, hover, on_canvas, press, run, run_with, text, trace,
 };
 
-const SIZE: [f32; 2] = [700.0, 450.0];
+const SIZE: [f32; 2] = [800.0, 450.0];
 
 fn open(pane: &str, outcome: &Outcome) -> Harness<'static, Window> {
     Window::new(pane, Some(outcome)).open(SIZE, Theme::Dark)
@@ -263,6 +263,27 @@ fn a_pressed_box_is_selected_and_listed() {
     harness.get_by_role_and_label(Role::Button, &line).click();
     harness.run_ok();
     assert_eq!(harness.state().selection.detection, None);
+}
+
+#[test]
+fn one_press_selects_what_lies_there_in_every_layer() {
+    let mut harness = open("detections", cat());
+    let rect = canvas(&harness, "Detections canvas");
+    let pixel = [120.0, 95.0];
+    press(&mut harness, on_canvas(rect, cat(), pixel));
+    let selection = harness.state().selection.clone();
+    let bra: &RoutingTrace = trace(cat());
+    let [y, x] = cell(cat(), bra.map, pixel);
+    let mut window = Window::new("routed_regions", Some(cat()));
+    window.selection = selection.clone();
+    let routed = window.open(SIZE, Theme::Dark);
+    assert_eq!(routed.state().selection.region, bra.region_at(y, x));
+    let sta: &SuperTokenTrace = trace(cat());
+    let [y, x] = cell(cat(), sta.map, pixel);
+    let mut window = Window::new("super_tokens", Some(cat()));
+    window.selection = selection;
+    let tokens = window.open(SIZE, Theme::Dark);
+    assert_eq!(tokens.state().selection.super_token, sta.owner(0, y, x));
 }
 
 #[test]
