@@ -39,11 +39,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use candle_core::npy::NpzTensors;
 use candle_core::{Device, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::AnalyzeArgs;
+use super::npz;
 use super::report::{INPUT, Report, clamps};
 use crate::attention::Watch;
 use crate::checkpoint::Model;
@@ -243,30 +243,16 @@ fn write_traces(path: &Path, folder: &Path, outcome: &Outcome) -> Result<()> {
     for (row, layer) in &outcome.traces {
         let short = layer.trace.mechanism().short;
         for t in layer.trace.tensors()? {
-            let tensor = t.tensor.to_device(&Device::Cpu)?.contiguous()?;
-            tensors.push((format!("L{row}.{short}.{}", t.name), tensor));
+            tensors.push((format!("L{row}.{short}.{}", t.name), t.tensor));
         }
     }
-    let target = folder.join("traces.npz");
-    let failed = |e: candle_core::Error| {
+    npz::write(path, &tensors).map_err(|e| {
         Error::path(
-            &target,
+            &folder.join("traces.npz"),
             format!("it cannot be written ({e})"),
             "room on the disk",
         )
-    };
-    Tensor::write_npz(&tensors, path).map_err(failed)?;
-    // The archive's directory is written last and its errors are not reported: read it back.
-    let written = NpzTensors::new(path).map_err(failed)?.names().len();
-    if written == tensors.len() {
-        Ok(())
-    } else {
-        Err(Error::path(
-            &target,
-            "it was not written to its end",
-            "room on the disk",
-        ))
-    }
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod analyze;
 mod args;
 mod layers;
+mod npz;
 mod report;
 
 use std::process::ExitCode;

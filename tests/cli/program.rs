@@ -146,10 +146,7 @@ pub fn cat() -> &'static Out {
 /// A picture analysed in this process as `analyze` does it with nothing set.
 pub fn in_process(picture: &str) -> Outcome {
     let model = Arc::new(Model::bundled(&Device::Cpu).unwrap());
-    let mut settings = Settings {
-        head: model.best_head(),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
     settings.watch_all(&model, &Watch::All);
     let wish = Wish {
         number: 1,
