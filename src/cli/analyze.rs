@@ -39,7 +39,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::AnalyzeArgs;
@@ -223,7 +223,7 @@ fn analyze(
 fn write(folder: &Path, outcome: &Outcome, report: &[u8]) -> Result<()> {
     let mut files = FileSet::new(folder.to_owned())?;
     files.write("detections.json", report)?;
-    write_traces(&files.path("traces.npz"), folder, outcome)?;
+    files.write("traces.npz", &traces(outcome)?)?;
     let figure = engine::detections_figure(&outcome.scene, &outcome.detected);
     files.write("detections.png", &figure.png(FIGURE_SCALE)?)?;
     for (row, layer) in &outcome.traces {
@@ -238,21 +238,15 @@ fn write(folder: &Path, outcome: &Outcome, report: &[u8]) -> Result<()> {
 }
 
 /// Every trace tensor as `L<row>.<sta|bra|psa>.<name>`.
-fn write_traces(path: &Path, folder: &Path, outcome: &Outcome) -> Result<()> {
-    let mut tensors: Vec<(String, Tensor)> = Vec::new();
+fn traces(outcome: &Outcome) -> Result<Vec<u8>> {
+    let mut tensors = Vec::new();
     for (row, layer) in &outcome.traces {
         let short = layer.trace.mechanism().short;
         for t in layer.trace.tensors()? {
             tensors.push((format!("L{row}.{short}.{}", t.name), t.tensor));
         }
     }
-    npz::write(path, &tensors).map_err(|e| {
-        Error::path(
-            &folder.join("traces.npz"),
-            format!("it cannot be written ({e})"),
-            "room on the disk",
-        )
-    })
+    Ok(npz::archive(&tensors)?)
 }
 
 #[cfg(test)]
