@@ -36,6 +36,8 @@ fn main() {
     if !args.iter().any(|a| a == "--bench") {
         return;
     }
+    // As the program does at its start: without it, allocation is a large part of every time.
+    attnscope::kernels::keep_memory();
     let after = |name: &str| args.iter().skip_while(|a| *a != name).nth(1);
     let runs = after("--runs").and_then(|n| n.parse().ok()).unwrap_or(9);
     if let Err(error) = report(runs, args.iter().any(|a| a == "--rows")) {

@@ -104,7 +104,7 @@ fn the_window_opens_on_the_bundled_model_and_picture_analysed() {
     let model = app.model().unwrap();
     assert_eq!(model.classes[detected.list[0].class], "cat");
     assert!(
-        (detected.list[0].score - 0.61).abs() < 0.02,
+        (detected.list[0].score - 0.655).abs() < 0.005,
         "{}",
         detected.list[0].score
     );
@@ -217,6 +217,13 @@ fn knobs_go_back_to_their_defaults() {
 fn detections_follow_thresholds_and_head() {
     let mut harness = window();
     let count = |h: &Harness<'_, App>| h.state().snapshot().detected.as_ref().unwrap().list.len();
+    assert!(harness.query_all_by_label("overlap (IoU)").count() > 0);
+    press(&mut harness, "one-to-one");
+    settle(&mut harness);
+    assert_eq!(harness.query_all_by_label("overlap (IoU)").count(), 0);
+    let detected = harness.state().snapshot().detected.clone().unwrap();
+    assert_eq!(detected.head, Head::OneToOne);
+    assert!((detected.list[0].score - 0.609).abs() < 0.005);
     slide(&mut harness, "confidence", 0.9);
     assert_eq!(count(&harness), 0);
     slide(&mut harness, "confidence", 0.05);
@@ -224,7 +231,6 @@ fn detections_follow_thresholds_and_head() {
     slide(&mut harness, "confidence", 0.5);
     assert!(low > count(&harness) && count(&harness) == 1, "{low}");
 
-    assert!(harness.query_by_label("overlap (IoU)").is_none());
     press(&mut harness, "one-to-many");
     settle(&mut harness);
     assert_eq!(
@@ -360,11 +366,22 @@ fn every_control_is_reached_with_the_tab_key() {
 }
 
 #[test]
-fn the_smallest_window_holds_everything() {
+fn windows_of_every_size_hold_all_controls() {
+    for size in [
+        [900.0, 600.0],
+        [1000.0, 700.0],
+        [1376.0, 800.0],
+        [1400.0, 900.0],
+    ] {
+        holds_all_controls(egui::Vec2::from(size));
+    }
+}
+
+fn holds_all_controls(size: egui::Vec2) {
     let mut harness = window();
-    harness.set_size(egui::vec2(900.0, 600.0));
+    harness.set_size(size);
     harness.run_steps(4);
-    let screen = egui::Rect::from_min_size(egui::Pos2::ZERO, egui::vec2(900.0, 600.0));
+    let screen = egui::Rect::from_min_size(egui::Pos2::ZERO, size);
     for label in [
         "Open picture…",
         "Open model…",
@@ -377,8 +394,10 @@ fn the_smallest_window_holds_everything() {
         let rect = harness.get_by_label(label).rect();
         assert!(screen.contains_rect(rect), "{label} at {rect:?}");
     }
-    let slider = harness
-        .get_by_role_and_label(Role::Slider, "confidence")
-        .rect();
-    assert!(screen.contains_rect(slider), "{slider:?}");
+    for label in ["confidence", "overlap (IoU)"] {
+        let nodes = harness.get_all_by_label(label);
+        for rect in nodes.map(|n| n.rect()).collect::<Vec<_>>() {
+            assert!(screen.contains_rect(rect), "{label} at {rect:?}");
+        }
+    }
 }

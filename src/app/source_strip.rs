@@ -18,7 +18,7 @@ use crate::yolo::Head;
 /// Smallest input side that is offered.
 const MIN_SIZE: usize = 160;
 /// From this width on, model and thresholds stand in one row.
-const WIDE_ENOUGH: f32 = 1180.0;
+const WIDE_ENOUGH: f32 = 1360.0;
 
 /// What the strip draws from and writes to.
 pub struct SourceStrip<'a> {
@@ -41,15 +41,16 @@ impl SourceStrip<'_> {
     pub fn show(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| self.picture(ui));
         let model = self.session.model().cloned();
-        if ui.available_width() >= WIDE_ENOUGH {
-            ui.horizontal(|ui| {
-                self.model(ui, model.as_deref());
+        let wide = ui.available_width() >= WIDE_ENOUGH;
+        ui.horizontal(|ui| {
+            self.model(ui, model.as_deref());
+            if wide {
                 ui.separator();
-                self.analysis(ui, model.as_deref());
-            });
-        } else {
-            ui.horizontal(|ui| self.model(ui, model.as_deref()));
-            ui.horizontal(|ui| self.analysis(ui, model.as_deref()));
+                self.thresholds(ui, model.as_deref());
+            }
+        });
+        if !wide {
+            ui.horizontal(|ui| self.thresholds(ui, model.as_deref()));
         }
     }
 
@@ -90,15 +91,17 @@ impl SourceStrip<'_> {
         ui.separator();
         Command::OpenModel.button(ui, self.can, self.asks);
         Command::BundledModel.button(ui, self.can, self.asks);
+        if let Some(model) = model {
+            ui.separator();
+            input_size(ui, &mut self.kept.settings, model);
+        }
     }
 
-    fn analysis(&mut self, ui: &mut Ui, model: Option<&Model>) {
+    fn thresholds(&mut self, ui: &mut Ui, model: Option<&Model>) {
         let Some(model) = model else {
             return;
         };
         let settings = &mut self.kept.settings;
-        input_size(ui, settings, model);
-        ui.separator();
         heads(ui, settings, model);
         ui.separator();
         let slider = Slider::new(&mut settings.thresholds.confidence, 0.0..=1.0);
@@ -115,13 +118,13 @@ impl SourceStrip<'_> {
     }
 }
 
-/// A label of at most a third of the window, cut with "…".
+/// A label of at most a sixth of the window, cut with "…".
 fn cut(ui: &mut Ui, text: egui::RichText) -> egui::Response {
     let font = egui::TextStyle::Body.resolve(ui.style());
     let galley =
         ui.painter()
             .layout_no_wrap(text.text().to_owned(), font, ui.visuals().text_color());
-    let width = galley.size().x.min(ui.ctx().content_rect().width() / 3.0) + theme::SMALL;
+    let width = galley.size().x.min(ui.ctx().content_rect().width() / 6.0) + theme::SMALL;
     let (_, rect) = ui.allocate_space(vec2(width, ui.spacing().interact_size.y));
     ui.scope_builder(UiBuilder::new().max_rect(rect), |ui| {
         ui.add(Label::new(text).truncate())
@@ -204,7 +207,10 @@ fn heads(ui: &mut Ui, settings: &mut Settings, model: &Model) {
         let button = Button::selectable(head == used, head.name());
         let response = ui
             .add_enabled(of_model.contains(&head), button)
-            .on_hover_text(about)
+            .on_hover_text(match head == model.best_head() {
+                true => format!("{about}. The model is better with this head."),
+                false => about.to_owned(),
+            })
             .on_disabled_hover_text("The model has no such head");
         if response.clicked() {
             settings.head = Some(head);

@@ -1,18 +1,52 @@
 //! `attnscope analyze`: detections, traces and pictures of photographs as files.
+//!
+//! Each picture gets a folder with `detections.json`, `detections.png`, one
+//! `L<row>.<mechanism>.<view>.png` for each view of each attention row, and `traces.npz` with
+//! every tensor as `L<row>.<sta|bra|psa>.<name>`: f32 (`r_idx`: u32), no batch axis. `H0 × W0` is
+//! the row's map, `H × W` the map padded to whole cells or regions.
+//!
+//! Super tokens, `hh × ww` of them, `N` in all:
+//!
+//! | name | shape | meaning |
+//! |---|---|---|
+//! | `in`, `out` | `[C, H0, W0]` | input (after the norm) and output (before the residual) of the attention |
+//! | `affinity_it<j>` | `[9, H, W]` | iteration `j`: weight of neighbour `3·(dy+1) + (dx+1)`; absent for cells of one pixel |
+//! | `column_sum` | `[hh, ww]` | mass that each super token received in the last iteration |
+//! | `lost_mass` | `[H, W]` | weight given to neighbours off the grid in the last iteration |
+//! | `stoken_in`, `stoken_out` | `[C, hh, ww]` | super tokens before and after their attention |
+//! | `mhsa` | `[heads, N, N]` | attention among super tokens, row = query |
+//!
+//! Routed regions, `S` per side with `T` tokens each, of which `k` are read:
+//!
+//! | name | shape | meaning |
+//! |---|---|---|
+//! | `in`, `out` | `[C, H0, W0]` | as above |
+//! | `affinity_r` | `[S², S²]` | scaled routing logits, row = the region that reads |
+//! | `r_idx`, `r_weight` | `[S², k]` | routed regions, largest logit first, and the softmax over their logits |
+//! | `attn_region<r>` | `[heads, T, k·T]` | token attention of region `r`, column = place · T + token |
+//!
+//! Polarized weights:
+//!
+//! | name | shape | meaning |
+//! |---|---|---|
+//! | `in`, `out` | `[C, H0, W0]` | input and output |
+//! | `cw`, `sw` | `[C]`, `[H0, W0]` | channel and spatial weight, 0 to 1 |
+//! | `q_map` | `[H0, W0]` | where the channel branch looks, sums to 1 |
+//! | `qs` | `[C/2]` | channels that the spatial branch asks, sums to 1 |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 
 use super::args::AnalyzeArgs;
 use super::npz;
-use crate::attention::{Clamp, Knobs, Watch};
-use crate::checkpoint::{Model, Origin};
+use super::report::{INPUT, Report, clamps};
+use crate::attention::Watch;
+use crate::checkpoint::Model;
 use crate::engine::{self, Engine, Outcome, Settings, Wish};
 use crate::files::{self, FileSet};
 use crate::picture::Photo;
@@ -21,59 +55,6 @@ use crate::{Error, Result};
 
 /// Pixels per point of the written pictures.
 const FIGURE_SCALE: f32 = 1.5;
-/// Where a moved input size stands among the rows with moved knobs.
-const INPUT: &str = "input";
-
-/// `detections.json`.
-#[derive(Serialize)]
-struct Report<'a> {
-    picture: PictureInfo<'a>,
-    model: ModelInfo<'a>,
-    settings: SettingsInfo,
-    detections: Vec<DetectionInfo>,
-}
-
-#[derive(Serialize)]
-struct PictureInfo<'a> {
-    name: &'a str,
-    width: usize,
-    height: usize,
-    digest: String,
-    notes: &'a [String],
-}
-
-#[derive(Serialize)]
-struct ModelInfo<'a> {
-    name: &'a str,
-    path: Option<String>,
-    digest: String,
-    classes: &'a [String],
-}
-
-#[derive(Serialize)]
-struct SettingsInfo {
-    /// Width and height of the network input.
-    imgsz: [usize; 2],
-    head: &'static str,
-    conf: f32,
-    iou: f32,
-    device: String,
-    /// Knobs in use by row.
-    knobs: BTreeMap<usize, Knobs>,
-    /// Values that were moved into their legal range, by row.
-    clamped: BTreeMap<String, Vec<Clamp>>,
-    /// Values outside the range the weights were trained with.
-    untrained: BTreeMap<usize, Vec<String>>,
-}
-
-#[derive(Serialize)]
-struct DetectionInfo {
-    class: String,
-    class_id: usize,
-    score: f32,
-    /// `x1, y1, x2, y2` in pixels of the photograph.
-    r#box: [f32; 4],
-}
 
 /// Runs the command.
 ///
@@ -187,24 +168,6 @@ fn settings(args: &AnalyzeArgs, model: &Model) -> Result<Settings> {
     Ok(settings)
 }
 
-/// Values that had to be moved: of the input size, and of knobs by row.
-fn clamps(settings: &Settings, model: &Model) -> BTreeMap<String, Vec<Clamp>> {
-    let mut all = BTreeMap::new();
-    if let (_, Some(clamp)) = settings.size_on(model) {
-        all.insert(INPUT.to_owned(), vec![clamp]);
-    }
-    for (row, _) in model.network.attention() {
-        let clamps = settings
-            .legal(model, row)
-            .map(|l| l.clamps)
-            .unwrap_or_default();
-        if !clamps.is_empty() {
-            all.insert(row.to_string(), clamps);
-        }
-    }
-    all
-}
-
 /// One folder name per picture: its stem, made unique also where letter case does not count.
 fn folder_names(images: &[PathBuf]) -> Vec<String> {
     let mut taken = BTreeSet::new();
@@ -234,6 +197,7 @@ fn progress_bar(n: usize) -> ProgressBar {
     bar
 }
 
+/// What the engine makes of a picture, and `detections.json`.
 fn analyze(
     path: &Path,
     model: &Arc<Model>,
@@ -243,60 +207,13 @@ fn analyze(
     let photo = Arc::new(Photo::open(path)?);
     let wish = Wish {
         number: 1,
-        photo: photo.clone(),
+        photo,
         model: model.clone(),
         settings: settings.clone(),
     };
     // Nothing is asked twice here, so nothing needs to be remembered.
     let outcome = Engine::new(0).run(&wish, &mut ())?;
-    let report = Report {
-        picture: PictureInfo {
-            name: &photo.name,
-            width: photo.width,
-            height: photo.height,
-            digest: format!("{:016x}", photo.digest),
-            notes: &photo.notes,
-        },
-        model: ModelInfo {
-            name: &model.name,
-            path: match &model.origin {
-                Origin::Bundled => None,
-                Origin::Folder(path) => Some(path.display().to_string()),
-            },
-            digest: format!("{:016x}", model.digest),
-            classes: &model.classes,
-        },
-        settings: SettingsInfo {
-            imgsz: outcome.scene.letterbox.input,
-            head: outcome.detected.head.name(),
-            conf: outcome.detected.thresholds.confidence,
-            iou: outcome.detected.thresholds.iou,
-            device: device.to_owned(),
-            knobs: outcome
-                .traces
-                .iter()
-                .map(|(row, t)| (*row, t.legal.values.clone()))
-                .collect(),
-            clamped: clamps(settings, model),
-            untrained: outcome
-                .traces
-                .iter()
-                .filter(|(_, t)| !t.badges.is_empty())
-                .map(|(row, t)| (*row, t.badges.clone()))
-                .collect(),
-        },
-        detections: outcome
-            .detected
-            .list
-            .iter()
-            .map(|d| DetectionInfo {
-                class: engine::class_name(&outcome.scene, d.class),
-                class_id: d.class,
-                score: d.score,
-                r#box: d.rect,
-            })
-            .collect(),
-    };
+    let report = Report::new(&outcome, settings, device);
     let mut json = serde_json::to_vec_pretty(&report)
         .map_err(|e| Error::path(path, e, "a result that can be written as JSON"))?;
     json.push(b'\n');

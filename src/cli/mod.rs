@@ -5,6 +5,7 @@ mod args;
 pub mod bench;
 mod layers;
 mod npz;
+mod report;
 
 use std::process::ExitCode;
 

@@ -13,34 +13,15 @@ const RELATED: [u8; 3] = [0, 214, 214];
 /// A view of a trace as a figure.
 pub fn view_figure(scene: &Scene, layer: &LayerTrace, view: &View) -> Figure {
     let place = scene.place(layer.trace.map());
-    let knobs: Vec<String> = layer
-        .legal
-        .values
-        .iter()
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect();
-    let mut caption = format!(
-        "{}. Row {} of {}, {}",
-        view.caption,
-        layer.row,
-        scene.model.name,
-        layer.trace.mechanism().title.to_lowercase()
-    );
-    if !knobs.is_empty() {
-        caption += &format!(", {}", knobs.join(", "));
-    }
-    caption += ".";
+    let mut caption = view_caption(scene, layer, view);
     let body = match &view.body {
         view::Body::Overlay(o) => {
             let overlay = overlay(scene, place, o);
-            match o.marks.len() - overlay.marks.len() {
-                0 => {}
-                1 => caption += " One marked place lies in the border around the photograph.",
-                n => {
-                    caption +=
-                        &format!(" {n} marked places lie in the border around the photograph.");
-                }
-            }
+            caption += &match o.marks.len() - overlay.marks.len() {
+                0 => String::new(),
+                1 => " One marked place lies in the border around the photograph.".into(),
+                n => format!(" {n} marked places lie in the border around the photograph."),
+            };
             Body::Overlay(overlay)
         }
         view::Body::Bars(b) => Body::Bars(Bars::sorted(&b.values, "channel", b.quantity)),
@@ -51,6 +32,21 @@ pub fn view_figure(scene: &Scene, layer: &LayerTrace, view: &View) -> Figure {
         badge: (!layer.badges.is_empty()).then(|| layer.badges.join("; ")),
         body,
     }
+}
+
+/// What is seen, and the row, model and knobs that made it.
+fn view_caption(scene: &Scene, layer: &LayerTrace, view: &View) -> String {
+    let mut caption = format!(
+        "{}. Row {} of {}, {}",
+        view.caption,
+        layer.row,
+        scene.model.name,
+        layer.trace.mechanism().title.to_lowercase()
+    );
+    for (name, value) in &layer.legal.values {
+        caption += &format!(", {name} {value}");
+    }
+    caption + "."
 }
 
 /// The photograph with its detections as a figure.

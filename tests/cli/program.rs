@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use candle_core::Tensor;
+use attnscope::attention::Watch;
+use attnscope::checkpoint::Model;
+use attnscope::engine::{Engine, Outcome, Settings, Wish};
+use attnscope::picture::Photo;
 use candle_core::npy::NpzTensors;
+use candle_core::{Device, Tensor};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -137,6 +141,20 @@ pub fn cat() -> &'static Out {
         out.analyze(CAT).quietly_well();
         out
     })
+}
+
+/// A picture analysed in this process as `analyze` does it with nothing set.
+pub fn in_process(picture: &str) -> Outcome {
+    let model = Arc::new(Model::bundled(&Device::Cpu).unwrap());
+    let mut settings = Settings::default();
+    settings.watch_all(&model, &Watch::All);
+    let wish = Wish {
+        number: 1,
+        photo: Arc::new(Photo::open(Path::new(picture)).unwrap()),
+        model,
+        settings,
+    };
+    Engine::new(0).run(&wish, &mut ()).unwrap()
 }
 
 /// The numbers of a tensor, row by row.

@@ -1,32 +1,13 @@
 //! What `analyze` writes: detections, traces and pictures.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
-use attnscope::attention::Watch;
-use attnscope::checkpoint::Model;
-use attnscope::engine::{Engine, Outcome, Settings, Wish};
 use attnscope::picture::Photo;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use serde_json::json;
 
-use crate::program::{CAT, COFFEE, Out, cat, detections, finish, numbers};
-
-/// The same picture analysed in this process.
-fn in_process() -> Outcome {
-    let model = Arc::new(Model::bundled(&Device::Cpu).unwrap());
-    let mut settings = Settings::default();
-    settings.watch_all(&model, &Watch::All);
-    let wish = Wish {
-        number: 1,
-        photo: Arc::new(Photo::open(Path::new(CAT)).unwrap()),
-        model,
-        settings,
-    };
-    Engine::new(0).run(&wish, &mut ()).unwrap()
-}
+use crate::program::{CAT, COFFEE, Out, cat, detections, finish, in_process, numbers};
 
 /// Names and shapes of the bundled model at 320 × 320 as `cli::analyze` documents them.
 fn documented() -> BTreeMap<String, Vec<usize>> {
@@ -102,7 +83,8 @@ fn the_report_says_what_was_analysed_and_how() {
     assert_eq!(report["model"]["classes"].as_array().unwrap().len(), 10);
     let settings = &report["settings"];
     assert_eq!(settings["imgsz"], json!([320, 320]));
-    assert_eq!(settings["head"], "one-to-one");
+    // The better of the two, as the model's card says.
+    assert_eq!(settings["head"], "one-to-many");
     assert_eq!(
         (&settings["conf"], &settings["iou"]),
         (&json!(0.25), &json!(0.7))
@@ -185,7 +167,7 @@ fn the_tensors_mean_what_the_documentation_says() {
 
 #[test]
 fn files_hold_exactly_what_the_engine_gives() {
-    let outcome = in_process();
+    let outcome = in_process(CAT);
     let mut written = cat().traces("chelsea");
     for (row, layer) in &outcome.traces {
         let short = layer.trace.mechanism().short;
@@ -209,7 +191,7 @@ fn files_hold_exactly_what_the_engine_gives() {
 
 #[test]
 fn every_view_is_a_picture() {
-    let outcome = in_process();
+    let outcome = in_process(CAT);
     let mut expected = vec!["detections.json".to_owned(), "detections.png".to_owned()];
     expected.push("traces.npz".to_owned());
     for (row, layer) in &outcome.traces {

@@ -61,15 +61,29 @@ impl Shown {
 }
 
 impl Canvas<'_> {
+    /// What fits into the canvas at zoom 1, in pixels of the photograph.
+    fn fit(&self) -> Rect {
+        let photo = &self.scene.photo;
+        let whole = Rect::from_min_size(
+            pos2(0.0, 0.0),
+            vec2(photo.width as f32, photo.height as f32),
+        );
+        match self.beyond {
+            Some([x0, y0, x1, y1]) => whole.union(Rect::from_min_max(pos2(x0, y0), pos2(x1, y1))),
+            None => whole,
+        }
+    }
+
+    /// Width by height of what fits into the canvas at zoom 1.
+    pub fn aspect(&self) -> f32 {
+        self.fit().aspect_ratio()
+    }
+
     /// Shows the photograph in `rect`, moves the camera as the hand wants.
     pub fn show(&self, ui: &mut Ui, rect: Rect, camera: &mut Camera) -> Shown {
         let photo = &self.scene.photo;
         let size = [photo.width as f32, photo.height as f32];
-        let whole = Rect::from_min_size(pos2(0.0, 0.0), vec2(size[0], size[1]));
-        let fit = match self.beyond {
-            Some([x0, y0, x1, y1]) => whole.union(Rect::from_min_max(pos2(x0, y0), pos2(x1, y1))),
-            None => whole,
-        };
+        let fit = self.fit();
         let stage = Stage {
             pane: rect,
             photo: size,

@@ -4,18 +4,23 @@ use egui::{Align, Label, Layout, Rect, RichText, Ui, UiBuilder, pos2, vec2};
 
 use crate::app::color_bar;
 
-/// From this width on a pane has room for a column beside the picture.
+/// From this width on all modes of a pane stand beside the name of its layer.
 pub const WIDE: f32 = 540.0;
 const GAP: f32 = 6.0;
+/// Least width of a picture that has something beside it, and of what is beside it.
+const LEAST: [f32; 2] = [160.0, 140.0];
+/// A column may shrink the picture to this share of its size.
+const SHRINK: f32 = 0.75;
 
 /// What lies beside the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Side {
     /// Nothing.
     None,
-    /// A column of this width, where the pane is wide; otherwise nothing.
+    /// A column of this width, where it costs the picture little; otherwise nothing.
     Column(f32),
-    /// A column of this share of the width, or below the picture this share of the height.
+    /// A column of this share of the width, or below the picture this share of the height:
+    /// whichever leaves the larger picture.
     Share(f32, f32),
 }
 
@@ -32,30 +37,39 @@ pub struct Areas {
     pub lines: Rect,
 }
 
-/// Takes all that is left of the pane and divides it. The lines keep their place, whatever they
-/// say.
-pub fn divide(ui: &mut Ui, bar: bool, side: Side) -> Areas {
+/// Takes all that is left of the pane and divides it for a picture of this `aspect` (width by
+/// height). The lines keep their place, whatever they say.
+pub fn divide(ui: &mut Ui, bar: bool, side: Side, aspect: f32) -> Areas {
     let all = ui.available_rect_before_wrap();
     let all = Rect::from_min_size(all.min, all.size().max(vec2(60.0, 60.0)));
     ui.advance_cursor_after_rect(all);
     let line = ui.text_style_height(&egui::TextStyle::Body) + 2.0;
+    split(all, line, bar, side, aspect)
+}
+
+fn split(all: Rect, line: f32, bar: bool, side: Side, aspect: f32) -> Areas {
     let cut = (all.bottom() - 2.0 * line).max(all.top() + 20.0);
     let lines = Rect::from_min_max(pos2(all.left(), cut), all.max);
     let mut rest = Rect::from_min_max(all.min, pos2(all.right(), cut - 2.0));
-    let wide = all.width() >= WIDE;
+    let bar_width = if bar { color_bar::WIDTH + GAP } else { 0.0 };
+    let [width, height] = [rest.width() - bar_width, rest.height()];
+    let picture = |w: f32, h: f32| (w / aspect.max(0.01)).min(h);
     let side = match side {
-        Side::Column(width) if wide => Some(take_right(&mut rest, width)),
-        Side::Share(share, _) if wide => {
-            let width = share * rest.width();
-            Some(take_right(&mut rest, width))
+        Side::None => None,
+        Side::Column(column) => {
+            let left = width - column - GAP;
+            let costs_little = picture(left, height) >= SHRINK * picture(width, height);
+            (left >= LEAST[0] && costs_little).then(|| take_right(&mut rest, column))
         }
-        Side::Share(_, share) => {
-            let height = share * rest.height();
-            let below = Rect::from_min_max(pos2(rest.left(), rest.bottom() - height), rest.max);
-            rest.set_bottom(below.top() - GAP);
-            Some(below)
+        Side::Share(across, down) => {
+            let column = across * rest.width();
+            let beside = picture(width - column - GAP, height);
+            let above = picture(width, (1.0 - down) * height - GAP);
+            Some(match column >= LEAST[1] && beside >= above {
+                true => take_right(&mut rest, column),
+                false => take_bottom(&mut rest, down * height),
+            })
         }
-        _ => None,
     };
     let bar = bar.then(|| take_right(&mut rest, color_bar::WIDTH));
     Areas {
@@ -64,6 +78,12 @@ pub fn divide(ui: &mut Ui, bar: bool, side: Side) -> Areas {
         side,
         lines,
     }
+}
+
+fn take_bottom(rest: &mut Rect, height: f32) -> Rect {
+    let taken = Rect::from_min_max(pos2(rest.left(), rest.bottom() - height), rest.max);
+    rest.set_bottom(taken.top() - GAP);
+    taken
 }
 
 fn take_right(rest: &mut Rect, width: f32) -> Rect {
@@ -120,41 +140,40 @@ fn text(ui: &mut Ui, text: RichText) {
 mod tests {
     use super::*;
 
-    fn divided(size: [f32; 2], bar: bool, side: Side) -> Areas {
-        let ctx = egui::Context::default();
-        let mut areas = None;
-        let mut output = ctx.run_ui(egui::RawInput::default(), |ui| {
-            let rect = Rect::from_min_size(pos2(0.0, 0.0), size.into());
-            areas = Some(part(ui, rect, "p", |ui| divide(ui, bar, side)));
-        });
-        output.textures_delta.clear();
-        areas.unwrap()
+    fn divided(size: [f32; 2], bar: bool, side: Side, aspect: f32) -> Areas {
+        let all = Rect::from_min_size(pos2(0.0, 0.0), size.into());
+        split(all, 16.0, bar, side, aspect)
     }
 
     #[test]
     fn the_lines_keep_their_place_whatever_lies_beside() {
-        let plain = divided([700.0, 400.0], false, Side::None);
-        let full = divided([700.0, 400.0], true, Side::Column(200.0));
+        let plain = divided([700.0, 400.0], false, Side::None, 1.5);
+        let full = divided([700.0, 400.0], true, Side::Column(200.0), 1.0);
         assert_eq!(plain.lines, full.lines);
         assert!(full.canvas.width() > 380.0 && full.side.is_some());
         assert!(full.bar.unwrap().left() >= full.canvas.right());
     }
 
     #[test]
-    fn a_narrow_pane_puts_its_share_below() {
-        let areas = divided([350.0, 300.0], true, Side::Share(0.4, 0.4));
-        assert!(areas.side.unwrap().top() > areas.canvas.bottom());
-        assert_eq!(areas.side.unwrap().width(), 350.0);
-        assert!(
-            divided([350.0, 300.0], false, Side::Column(200.0))
-                .side
-                .is_none()
-        );
+    fn a_column_stands_only_where_the_picture_can_spare_it() {
+        // 250 high: a square needs 250 of the 540, a wide photograph all of them.
+        let at = |aspect| divided([540.0, 284.0], true, Side::Column(196.0), aspect);
+        assert!(at(1.0).side.is_some());
+        assert!(at(2.0).side.is_none());
+    }
+
+    #[test]
+    fn a_share_lies_where_it_leaves_the_larger_picture() {
+        let wide = divided([700.0, 400.0], true, Side::Share(0.42, 0.44), 1.5);
+        assert!(wide.side.unwrap().left() > wide.bar.unwrap().right());
+        let narrow = divided([350.0, 300.0], true, Side::Share(0.42, 0.44), 1.5);
+        assert!(narrow.side.unwrap().top() > narrow.canvas.bottom());
+        assert_eq!(narrow.side.unwrap().width(), 350.0);
     }
 
     #[test]
     fn a_tiny_pane_has_no_negative_parts() {
-        let areas = divided([5.0, 5.0], true, Side::Share(0.4, 0.4));
+        let areas = divided([60.0, 60.0], true, Side::Share(0.4, 0.4), 1.0);
         assert!(areas.canvas.width() >= 0.0);
     }
 }

@@ -9,6 +9,9 @@ use crate::attention::view::Bars;
 use crate::picture::Range;
 use crate::picture::numbers::{round_ticks, value_label};
 
+/// Height of the plot over its highest bar.
+const ROOM: f32 = 1.04;
+
 /// Bars in the order in which they stand.
 pub struct Ordered {
     bars: Bars,
@@ -103,7 +106,7 @@ impl Ordered {
             .show_grid([false, true])
             .set_margin_fraction(egui::vec2(0.0, 0.0))
             .default_x_bounds(left, right)
-            .default_y_bounds(0.0, f64::from(top) * 1.04)
+            .default_y_bounds(0.0, f64::from(ROOM * top))
             .auto_bounds([false, false])
             .x_grid_spacer(move |_| marks(n, room))
             .x_axis_formatter(|mark, _| format!("{:.0}", mark.value))
@@ -123,7 +126,7 @@ impl Ordered {
         let shown = plot.show(ui, |plot| {
             // The bounds are kept by the plot itself: those of another layer must not stay.
             plot.set_plot_bounds_x(left..=right);
-            plot.set_plot_bounds_y(0.0..=f64::from(top) * 1.04);
+            plot.set_plot_bounds_y(0.0..=f64::from(ROOM * top));
             let at = match plot.response().hovered() {
                 true => plot.pointer_coordinate(),
                 false => None,
@@ -178,7 +181,9 @@ fn levels(top: f32, room: usize) -> Vec<GridMark> {
         value: f64::from(value),
         step_size: f64::from(step),
     };
-    ticks.into_iter().map(mark).collect()
+    // The last one may lie above the bars.
+    let within = ticks.into_iter().filter(|t| *t <= ROOM * top);
+    within.map(mark).collect()
 }
 
 /// At most `room` round numbers up to `n`.

@@ -52,7 +52,6 @@ impl Detections {
             Some(_) => Side::Share(0.27, 0.3),
             None => Side::None,
         };
-        let areas = areas::divide(ui, false, side);
         let detected = cx.snapshot.detected.as_deref();
         let answered = detected.map_or(0, |d| d.wish);
         let stale = self.stale.shows(ui, answered, cx.newest);
@@ -62,6 +61,7 @@ impl Detections {
             beyond: None,
             dim: stale,
         };
+        let areas = areas::divide(ui, false, side, canvas.aspect());
         let shown = canvas.show(ui, areas.canvas, cx.camera);
         let Some(detected) = detected else {
             layer::over_canvas(ui, areas.canvas, "analysing…");

@@ -41,7 +41,16 @@ impl PartialEq for TraceKey {
 }
 
 /// Keeps something selected at its place on the photograph while the grid it lies on changes.
-pub struct Anchor<K>(Option<(K, usize, [f32; 2])>);
+pub struct Anchor<K>(Option<Anchored<K>>);
+
+struct Anchored<K> {
+    grid: K,
+    /// Digest of the photograph.
+    photo: u64,
+    index: usize,
+    /// Pixel of the photograph.
+    place: [f32; 2],
+}
 
 impl<K> Default for Anchor<K> {
     fn default() -> Self {
@@ -51,34 +60,42 @@ impl<K> Default for Anchor<K> {
 
 impl<K: PartialEq> Anchor<K> {
     /// `place` gives the place of an index on the photograph, `find` the index at a place.
-    /// Changes `selected` where `grid` is another one than before.
+    /// Changes `selected` where `grid` is another one than before on the same `photo`.
     pub fn follow(
         &mut self,
         grid: K,
+        photo: u64,
         selected: &mut Option<usize>,
-        place: impl Fn(usize) -> Option<[f32; 2]>,
+        place: impl Fn(usize) -> [f32; 2],
         find: impl Fn([f32; 2]) -> Option<usize>,
     ) {
-        let Some(mut index) = *selected else {
+        let Some(index) = *selected else {
             self.0 = None;
             return;
         };
-        if let Some((before, was, at)) = &self.0 {
-            if *before == grid && *was == index {
-                return;
+        let before = self
+            .0
+            .take()
+            .filter(|b| b.photo == photo && b.index == index);
+        self.0 = match before {
+            Some(kept) if kept.grid == grid => Some(kept),
+            // The place stays what it was, however the grids round it.
+            Some(Anchored { place, .. }) if find(place).is_some() => {
+                *selected = find(place);
+                selected.map(|index| Anchored {
+                    grid,
+                    photo,
+                    index,
+                    place,
+                })
             }
-            if *before != grid && *was == index {
-                let at = *at;
-                if let Some(found) = find(at) {
-                    index = found;
-                    *selected = Some(found);
-                    // The place stays what it was, however the grids round it.
-                    self.0 = Some((grid, index, at));
-                    return;
-                }
-            }
-        }
-        self.0 = place(index).map(|at| (grid, index, at));
+            _ => Some(Anchored {
+                grid,
+                photo,
+                index,
+                place: place(index),
+            }),
+        };
     }
 }
 
@@ -105,23 +122,32 @@ mod tests {
         // Cells of a line of 100 pixels; the grid is the number of pixels per cell.
         let mut anchor = Anchor::default();
         let mut selected = Some(3);
-        let mut grid = |cell: usize, selected: &mut Option<usize>| {
+        let mut photo = 1;
+        let mut grid = |cell: usize, photo: u64, selected: &mut Option<usize>| {
             anchor.follow(
                 cell,
+                photo,
                 selected,
-                |i| Some([(i as f32 + 0.5) * cell as f32, 0.0]),
+                |i| [(i as f32 + 0.5) * cell as f32, 0.0],
                 |[x, _]| Some((x / cell as f32) as usize),
             );
         };
-        grid(10, &mut selected);
+        grid(10, photo, &mut selected);
         assert_eq!(selected, Some(3), "35 of 100");
-        grid(5, &mut selected);
+        grid(5, photo, &mut selected);
         assert_eq!(selected, Some(7));
-        grid(10, &mut selected);
+        grid(10, photo, &mut selected);
         assert_eq!(selected, Some(3), "and back");
         selected = Some(9);
-        grid(10, &mut selected);
-        grid(5, &mut selected);
+        grid(10, photo, &mut selected);
+        grid(5, photo, &mut selected);
         assert_eq!(selected, Some(19), "95 of 100");
+        photo = 2;
+        grid(10, photo, &mut selected);
+        assert_eq!(
+            selected,
+            Some(19),
+            "places of another photograph mean nothing"
+        );
     }
 }

@@ -122,7 +122,6 @@ impl Polarized {
         let seen = Seen { layer, trace };
         self.controls(ui, cx, &layer);
         let look = *parts::look_of(cx, ID, Look::default());
-        let areas = areas::divide(ui, true, Side::Share(0.42, 0.44));
         let stale = self.stale.shows(ui, layer.of.wish, cx.newest);
         let canvas = Canvas {
             name: "Spatial weight canvas",
@@ -130,6 +129,7 @@ impl Polarized {
             beyond: look.border.then(|| parts::beyond(&layer, trace.map)),
             dim: stale,
         };
+        let areas = areas::divide(ui, true, Side::Share(0.42, 0.44), canvas.aspect());
         let shown = canvas.show(ui, areas.canvas, cx.camera);
         if let Some(point) = shown.pressed {
             cx.selection.point = Some(point);
@@ -211,7 +211,7 @@ impl Polarized {
 
     /// The bars with their switches.
     fn channels(&mut self, ui: &mut Ui, cx: &mut Context<'_>, seen: &Seen<'_>) -> Pointed {
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             parts::modes(ui, &mut self.channels, &CHANNELS);
             ui.checkbox(&mut self.sorted, "sorted")
                 .on_hover_text("Largest first; otherwise in the order of the channels");

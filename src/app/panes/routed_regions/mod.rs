@@ -57,7 +57,7 @@ pub struct RoutedRegions {
     layer: HeatLayer,
     map: Memo<(TraceKey, Chosen), Option<Ranged>>,
     in_degree: Memo<TraceKey, Heat>,
-    anchor: Anchor<([usize; 2], usize, u64)>,
+    anchor: Anchor<([usize; 2], usize)>,
 }
 
 /// One frame's view of the layer.
@@ -109,7 +109,6 @@ impl RoutedRegions {
         self.follow(cx, &layer, trace);
         self.controls(ui, cx, &layer, trace);
         let look = *parts::look_of(cx, ID, first_look());
-        let areas = areas::divide(ui, true, Side::Column(196.0));
         let stale = self.stale.shows(ui, layer.of.wish, cx.newest);
         let canvas = Canvas {
             name: "Routed regions canvas",
@@ -117,6 +116,7 @@ impl RoutedRegions {
             beyond: look.border.then(|| beyond(&layer, trace.padded)),
             dim: stale,
         };
+        let areas = areas::divide(ui, true, Side::Column(196.0), canvas.aspect());
         let shown = canvas.show(ui, areas.canvas, cx.camera);
         hand(cx, &layer, trace, &shown);
 
@@ -135,14 +135,15 @@ impl RoutedRegions {
 
     /// Keeps the pinned region in place when the grid changes.
     fn follow(&mut self, cx: &mut Context<'_>, layer: &Layer<'_>, trace: &RoutingTrace) {
-        let grid = (trace.region, trace.n_win, layer.scene.photo.digest);
+        let grid = (trace.region, trace.n_win);
         let place = |r: usize| {
             let [x0, y0, x1, y1] = trace.rect(r);
-            Some(layer.place.to_photo((x0 + x1) / 2.0, (y0 + y1) / 2.0))
+            layer.place.to_photo((x0 + x1) / 2.0, (y0 + y1) / 2.0)
         };
         let find = |p| region_at(layer, trace, p);
+        let photo = layer.scene.photo.digest;
         self.anchor
-            .follow(grid, &mut cx.selection.region, place, find);
+            .follow(grid, photo, &mut cx.selection.region, place, find);
     }
 
     fn controls(

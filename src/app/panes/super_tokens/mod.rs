@@ -32,7 +32,7 @@ pub struct SuperTokens {
     partition: Memo<(TraceKey, usize), Partition>,
     map: Memo<(TraceKey, Chosen), Option<Ranged>>,
     owned: Memo<(TraceKey, usize, usize), Owned>,
-    anchor: Anchor<([usize; 2], [usize; 2], u64)>,
+    anchor: Anchor<([usize; 2], [usize; 2])>,
 }
 
 /// One frame's view of the layer.
@@ -103,7 +103,7 @@ impl SuperTokens {
         iteration: usize,
     ) {
         let point = cx.selection.point;
-        let grid = (trace.grid, trace.stoken_size, layer.scene.photo.digest);
+        let grid = (trace.grid, trace.stoken_size);
         let owner = |p| {
             let [y, x] = cell_at(layer, p)?;
             trace.owner(iteration, y, x)
@@ -111,10 +111,11 @@ impl SuperTokens {
         let place = |t: usize| {
             let pressed = point.filter(|p| owner(*p) == Some(t));
             let [x0, y0, x1, y1] = trace.cell(t);
-            Some(pressed.unwrap_or(layer.place.to_photo((x0 + x1) / 2.0, (y0 + y1) / 2.0)))
+            pressed.unwrap_or_else(|| layer.place.to_photo((x0 + x1) / 2.0, (y0 + y1) / 2.0))
         };
         let selected = &mut cx.selection.super_token;
-        self.anchor.follow(grid, selected, place, owner);
+        let photo = layer.scene.photo.digest;
+        self.anchor.follow(grid, photo, selected, place, owner);
     }
 
     fn controls(
@@ -165,8 +166,6 @@ impl SuperTokens {
     fn picture(&mut self, ui: &mut Ui, cx: &mut Context<'_>, seen: &Seen<'_>) {
         let Seen { layer, trace, .. } = *seen;
         let look = *parts::look_of(cx, ID, Look::default());
-        // Room for the bar is always left: a press that shows a map must not move the picture.
-        let areas = areas::divide(ui, true, Side::Column(196.0));
         let stale = self.stale.shows(ui, layer.of.wish, cx.newest);
         let canvas = Canvas {
             name: "Super tokens canvas",
@@ -174,6 +173,8 @@ impl SuperTokens {
             beyond: look.border.then(|| beyond(&layer, trace.padded)),
             dim: stale,
         };
+        // Room for the bar is always left: a press that shows a map must not move the picture.
+        let areas = areas::divide(ui, true, Side::Column(196.0), canvas.aspect());
         let shown = canvas.show(ui, areas.canvas, cx.camera);
         self.hand(cx, seen, &shown);
 
