@@ -9,6 +9,7 @@
 //! gives the same bytes on the same machine. NaN and infinities travel through; they never panic.
 
 mod activation;
+mod association;
 mod attention;
 mod conv;
 mod conv_gemm;
@@ -31,6 +32,7 @@ mod unfold;
 mod upsample;
 
 pub use activation::Activation;
+pub use association::{Cells, affinity, spread, weighted_means};
 pub use attention::attention;
 pub use conv::Conv2d;
 pub use memory::keep_memory;

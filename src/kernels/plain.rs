@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::{Activation, Routes};
+use super::{Activation, Cells, Routes};
 
 /// Convolution of `x` `[B, in, H, W]` with `weight` `[out, in / groups, k, k]` and `bias` `[out]`.
 pub fn conv2d(
@@ -142,4 +142,75 @@ pub fn routed_attention(qkv: &Tensor, routes: Routes<'_>) -> Result<Tensor> {
         .reshape(&[n, n, heads, h, w, c / heads][..])?
         .permute([2, 5, 0, 3, 1, 4])?
         .reshape((1, c, height, width))
+}
+
+/// Weights of the nine super tokens around each pixel: x `[B, C, H, W]`, tokens `[B, m, C]`; `[B, 9, H, W]`.
+pub fn affinity(x: &Tensor, tokens: &Tensor, cells: Cells, scale: f64) -> Result<Tensor> {
+    let logits = (by_cell(x, cells)?.matmul(&gather(tokens, cells)?.t()?)? * scale)?;
+    from_cells(&softmax_last(&logits)?, x.dim(0)?, cells)
+}
+
+/// Weighted means `[B, m, C]` of x `[B, C, H, W]` by weights `[B, 9, H, W]`, and the weights received `[B, m]`.
+pub fn weighted_means(x: &Tensor, weights: &Tensor, cells: Cells) -> Result<(Tensor, Tensor)> {
+    let (b, c, _, _) = x.dims4()?;
+    let [hh, ww] = cells.grid;
+    let a = by_cell(weights, cells)?;
+    let parts = a.t()?.matmul(&by_cell(x, cells)?)?;
+    let sums = scatter(&parts.reshape(&[b, hh, ww, 9, c][..])?)?;
+    let mass = scatter(&a.sum(1)?.reshape(&[b, hh, ww, 9, 1][..])?)?;
+    let means = sums.broadcast_div(&(&mass + 1e-12)?)?;
+    Ok((means.reshape((b, hh * ww, c))?, mass.reshape((b, hh * ww))?))
+}
+
+/// Tokens `[B, m, C]` given back along weights `[B, 9, H, W]`: `[B, C, H, W]`.
+pub fn spread(weights: &Tensor, tokens: &Tensor, cells: Cells) -> Result<Tensor> {
+    let pixels = by_cell(weights, cells)?.matmul(&gather(tokens, cells)?)?;
+    from_cells(&pixels, weights.dim(0)?, cells)
+}
+
+/// `[B, C, H, W]` to `[B·m, h·w, C]`, cell by cell.
+fn by_cell(x: &Tensor, cells: Cells) -> Result<Tensor> {
+    let (b, c, _, _) = x.dims4()?;
+    let ([hh, ww], [h, w]) = (cells.grid, cells.cell);
+    x.reshape(&[b, c, hh, h, ww, w][..])?
+        .permute([0, 2, 4, 3, 5, 1])?
+        .reshape((b * hh * ww, h * w, c))
+}
+
+/// The inverse of [`by_cell`].
+fn from_cells(x: &Tensor, batch: usize, cells: Cells) -> Result<Tensor> {
+    let ([hh, ww], [h, w]) = (cells.grid, cells.cell);
+    let c = x.dim(D::Minus1)?;
+    x.reshape(&[batch, hh, ww, h, w, c][..])?
+        .permute([0, 5, 1, 3, 2, 4])?
+        .reshape((batch, c, hh * h, ww * w))
+}
+
+/// The nine neighbours of each super token: `[B, m, C]` to `[B·m, 9, C]`, zero off the grid.
+fn gather(tokens: &Tensor, cells: Cells) -> Result<Tensor> {
+    let (b, m, c) = tokens.dims3()?;
+    let [hh, ww] = cells.grid;
+    let tokens = tokens.reshape((b, hh, ww, c))?;
+    let padded = tokens.pad_with_zeros(1, 1, 1)?.pad_with_zeros(2, 1, 1)?;
+    let around = (0..9)
+        .map(|k| padded.narrow(1, k / 3, hh)?.narrow(2, k % 3, ww))
+        .collect::<Result<Vec<_>>>()?;
+    Tensor::stack(&around, 3)?.reshape((b * m, 9, c))
+}
+
+/// The adjoint of [`gather`]: `[B, hh, ww, 9, C]` to `[B, hh, ww, C]`; what would fall off the grid is lost.
+fn scatter(parts: &Tensor) -> Result<Tensor> {
+    let (_, hh, ww, _, _) = parts.dims5()?;
+    let shifted = |k: usize| {
+        parts
+            .narrow(3, k, 1)?
+            .squeeze(3)?
+            .pad_with_zeros(1, k / 3, 2 - k / 3)?
+            .pad_with_zeros(2, k % 3, 2 - k % 3)
+    };
+    let mut total = shifted(0)?;
+    for k in 1..9 {
+        total = (total + shifted(k)?)?;
+    }
+    total.narrow(1, 1, hh)?.narrow(2, 1, ww)?.contiguous()
 }

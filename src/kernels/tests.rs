@@ -361,3 +361,40 @@ fn routes_that_do_not_fit_are_refused() {
     assert!(routed_attention(&qkv, routes(2, 3, &[0, 1, 2, 3])).is_err());
     assert!(routed_attention(&qkv, routes(4, 2, &[0; 16])).is_err());
 }
+
+#[test]
+fn association_equals_its_twin() {
+    // One cell, one row of cells, cells of one and of many lanes, narrow and wide ones, a batch.
+    for (grid, cell, c, batch) in [
+        ([1, 1], [3, 2], 5, 1),
+        ([1, 4], [8, 8], 16, 1),
+        ([5, 3], [1, 2], 7, 2),
+        ([3, 2], [5, 7], 12, 2),
+        ([2, 2], [4, 4], 1, 1),
+    ] {
+        let map = [grid[0] * cell[0], grid[1] * cell[1]];
+        let cells = Cells::new(map, cell).unwrap();
+        let x = noise(&[batch, c, map[0], map[1]], 3);
+        let tokens = noise(&[batch, grid[0] * grid[1], c], 4);
+        let a = affinity(&x, &tokens, cells, 0.7).unwrap();
+        assert!(difference(&a, &plain::affinity(&x, &tokens, cells, 0.7).unwrap()) < 1e-5);
+        let (means, mass) = weighted_means(&x, &a, cells).unwrap();
+        let (twin, twin_mass) = plain::weighted_means(&x, &a, cells).unwrap();
+        assert!(difference(&means, &twin) < 1e-5 && difference(&mass, &twin_mass) < 1e-5);
+        let y = spread(&a, &tokens, cells).unwrap();
+        assert!(difference(&y, &plain::spread(&a, &tokens, cells).unwrap()) < 1e-5);
+    }
+}
+
+#[test]
+fn cells_that_do_not_fit_are_refused() {
+    assert!(Cells::new([8, 9], [4, 2]).is_err());
+    assert!(Cells::new([8, 8], [0, 2]).is_err());
+    let cells = Cells::new([8, 8], [4, 2]).unwrap();
+    let x = noise(&[1, 3, 8, 8], 1);
+    assert!(affinity(&x, &noise(&[1, 8, 3], 1), cells, 1.0).is_ok());
+    assert!(affinity(&x, &noise(&[1, 7, 3], 1), cells, 1.0).is_err());
+    assert!(affinity(&x, &noise(&[1, 8, 4], 1), cells, 1.0).is_err());
+    assert!(weighted_means(&x, &noise(&[1, 9, 8, 4], 1), cells).is_err());
+    assert!(spread(&noise(&[1, 9, 4, 8], 1), &noise(&[1, 8, 3], 1), cells).is_err());
+}

@@ -17,7 +17,7 @@ use super::{
     Arg, Array, Attention, BuildArgs, Knob, KnobValue, Knobs, Legal, MapSize, Mechanism, Watch,
     Watched, ceil_to, pad_to,
 };
-use crate::kernels;
+use crate::kernels::{self, Cells};
 
 pub use trace::SuperTokenTrace;
 
@@ -57,11 +57,11 @@ pub struct SuperTokenAttention {
 
 /// The association of pixels with super tokens.
 struct Association {
-    /// One `[B·m, h·w, 9]` per iteration.
+    /// One `[B, 9, H, W]` per iteration.
     affinity: Vec<Tensor>,
-    /// `[B, hh, ww, C]` after the last update.
+    /// `[B, m, C]` after the last update.
     tokens: Tensor,
-    /// `[B, hh, ww, 1]` column sums of the last affinity.
+    /// `[B, m]` column sums of the last affinity.
     mass: Tensor,
 }
 
@@ -227,28 +227,19 @@ impl SuperTokenAttention {
         n_iter: usize,
         watch: &Watch,
     ) -> Result<Watched> {
-        let (b, c, h0, w0) = x.dims4()?;
+        let (_, c, h0, w0) = x.dims4()?;
         if c != self.channels {
             candle_core::bail!("STA was built for {} channels, got {c}", self.channels);
         }
         if size == [1, 1] {
             return self.attend_directly(x, watch);
         }
-        let [h, w] = size;
-        let (hp, wp) = (ceil_to(h0, h), ceil_to(w0, w));
-        let (hh, ww) = (hp / h, wp / w);
-        let padded = pad_to(x, hp, wp)?;
-        let a = associate(&padded, [h, w], [hh, ww], n_iter)?;
-        let flat = a.tokens.reshape((b, hh * ww, c))?;
-        let (refined, mhsa) = self.refine(&flat, watch.is_on())?;
-
-        let last = &a.affinity[n_iter - 1];
-        let around = gather(&refined.reshape((b, hh, ww, c))?)?;
-        let y = last
-            .matmul(&around)?
-            .reshape(&[b, hh, ww, h, w, c][..])?
-            .permute([0, 5, 1, 3, 2, 4])?
-            .reshape((b, c, hp, wp))?
+        let (hp, wp) = (ceil_to(h0, size[0]), ceil_to(w0, size[1]));
+        let cells = Cells::new([hp, wp], size)?;
+        let [hh, ww] = cells.grid;
+        let a = associate(&pad_to(x, hp, wp)?, cells, n_iter)?;
+        let (refined, mhsa) = self.refine(&a.tokens, watch.is_on())?;
+        let y = kernels::spread(&a.affinity[n_iter - 1], &refined, cells)?
             .narrow(2, 0, h0)?
             .narrow(3, 0, w0)?
             .contiguous()?;
@@ -259,20 +250,17 @@ impl SuperTokenAttention {
         let grid = |t: &Tensor| -> Result<Array> {
             Array::from_tensor(&t.get(0)?.reshape((hh, ww, ()))?.permute((2, 0, 1))?)
         };
+        let first = |t: &Tensor| Array::from_tensor(&t.get(0)?);
         let trace = SuperTokenTrace {
             map: [h0, w0],
             padded: [hp, wp],
             stoken_size: size,
             grid: [hh, ww],
-            affinity: a
-                .affinity
-                .iter()
-                .map(|t| unblock(t, [h, w], [hh, ww]))
-                .collect::<Result<_>>()?,
-            stoken_in: grid(&flat)?,
+            affinity: a.affinity.iter().map(first).collect::<Result<_>>()?,
+            stoken_in: grid(&a.tokens)?,
             stoken_out: grid(&refined)?,
-            token_attention: Array::from_tensor(&mhsa.get(0)?)?,
-            column_sum: Array::from_tensor(&a.mass.get(0)?.squeeze(2)?)?,
+            token_attention: first(&mhsa)?,
+            column_sum: Array::from_tensor(&a.mass.get(0)?.reshape((hh, ww))?)?,
             input: x.get(0)?,
             output: y.get(0)?,
         };
@@ -344,27 +332,20 @@ impl SuperTokenAttention {
 
 /// Steps 2 to 5 of the mechanism: block means, then `n_iter` affinities, each followed by a
 /// weighted mean.
-fn associate(
-    x: &Tensor,
-    [h, w]: [usize; 2],
-    [hh, ww]: [usize; 2],
-    n_iter: usize,
-) -> Result<Association> {
-    let (b, c, _, _) = x.dims4()?;
-    let pixels = x
-        .reshape(&[b, c, hh, h, ww, w][..])?
-        .permute([0, 2, 4, 3, 5, 1])?
-        .reshape((b * hh * ww, h * w, c))?;
-    let scale = (c as f64).powf(-0.5);
-    let mut tokens = pixels.mean(1)?.reshape((b, hh, ww, c))?;
-    let mut mass = Tensor::zeros((b, hh, ww, 1), x.dtype(), x.device())?;
+fn associate(x: &Tensor, cells: Cells, n_iter: usize) -> Result<Association> {
+    let [h, w] = cells.cell;
+    let scale = (x.dim(1)? as f64).powf(-0.5);
+    let mut tokens = x
+        .contiguous()?
+        .avg_pool2d_with_stride((h, w), (h, w))?
+        .flatten_from(2)?
+        .transpose(1, 2)?
+        .contiguous()?;
+    let mut mass = tokens.clone();
     let mut affinity = Vec::with_capacity(n_iter);
     for _ in 0..n_iter {
-        let logits = (pixels.matmul(&gather(&tokens)?.t()?)? * scale)?;
-        let a = kernels::softmax_last(&logits)?;
-        let sums = scatter(&a.t()?.matmul(&pixels)?.reshape(&[b, hh, ww, 9, c][..])?)?;
-        mass = scatter(&a.sum(1)?.reshape(&[b, hh, ww, 9, 1][..])?)?;
-        tokens = sums.broadcast_div(&(&mass + 1e-12)?)?;
+        let a = kernels::affinity(x, &tokens, cells, scale)?;
+        (tokens, mass) = kernels::weighted_means(x, &a, cells)?;
         affinity.push(a);
     }
     Ok(Association {
@@ -372,46 +353,4 @@ fn associate(
         tokens,
         mass,
     })
-}
-
-/// The nine neighbours of each super token: `[B, hh, ww, C]` to `[B·m, 9, C]`, zero off the grid.
-fn gather(tokens: &Tensor) -> Result<Tensor> {
-    let (b, hh, ww, c) = tokens.dims4()?;
-    let padded = tokens.pad_with_zeros(1, 1, 1)?.pad_with_zeros(2, 1, 1)?;
-    let around = (0..9)
-        .map(|k| padded.narrow(1, k / 3, hh)?.narrow(2, k % 3, ww))
-        .collect::<Result<Vec<_>>>()?;
-    Tensor::stack(&around, 3)?.reshape((b * hh * ww, 9, c))
-}
-
-/// The adjoint of [`gather`]: `[B, hh, ww, 9, C]` to `[B, hh, ww, C]`; what would fall off the
-/// grid is lost.
-fn scatter(parts: &Tensor) -> Result<Tensor> {
-    let (_, hh, ww, _, _) = parts.dims5()?;
-    let mut total: Option<Tensor> = None;
-    for k in 0..9 {
-        let shifted = parts
-            .narrow(3, k, 1)?
-            .squeeze(3)?
-            .pad_with_zeros(1, k / 3, 2 - k / 3)?
-            .pad_with_zeros(2, k % 3, 2 - k % 3)?;
-        total = Some(match total {
-            Some(t) => (t + shifted)?,
-            None => shifted,
-        });
-    }
-    let Some(total) = total else {
-        candle_core::bail!("nothing to scatter");
-    };
-    total.narrow(1, 1, hh)?.narrow(2, 1, ww)?.contiguous()
-}
-
-/// Affinity `[B·m, h·w, 9]` of the first image as `[9, H, W]` on the padded map.
-fn unblock(a: &Tensor, [h, w]: [usize; 2], [hh, ww]: [usize; 2]) -> Result<Array> {
-    let first = a
-        .narrow(0, 0, hh * ww)?
-        .reshape(&[hh, ww, h, w, 9][..])?
-        .permute([4, 0, 2, 1, 3])?
-        .reshape((9, hh * h, ww * w))?;
-    Array::from_tensor(&first)
 }
