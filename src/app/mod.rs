@@ -17,7 +17,7 @@ mod menu_bar;
 mod open;
 pub mod pane;
 pub mod panes;
-mod samples;
+pub(crate) mod samples;
 mod screenshots;
 mod session;
 mod source;

@@ -71,6 +71,16 @@ pub struct Selection {
     pub detection: Option<usize>,
 }
 
+impl Selection {
+    /// Presses a point of the photograph. What lies there in each layer is selected by the panes
+    /// of these layers, so that all of them follow one press.
+    pub fn press(&mut self, point: [f32; 2]) {
+        self.point = Some(point);
+        self.super_token = None;
+        self.region = None;
+    }
+}
+
 /// How a map looks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -12,7 +12,8 @@ pub struct Sample {
     pub title: &'static str,
     /// Where it comes from.
     pub credit: &'static str,
-    bytes: &'static [u8],
+    /// The file itself.
+    pub bytes: &'static [u8],
 }
 
 /// All of them; the first is the one to start with.

@@ -39,7 +39,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::AnalyzeArgs;
@@ -223,7 +223,7 @@ fn analyze(
 fn write(folder: &Path, outcome: &Outcome, report: &[u8]) -> Result<()> {
     let mut files = FileSet::new(folder.to_owned())?;
     files.write("detections.json", report)?;
-    files.write("traces.npz", &traces(outcome)?)?;
+    write_traces(&files.path("traces.npz"), folder, outcome)?;
     let figure = engine::detections_figure(&outcome.scene, &outcome.detected);
     files.write("detections.png", &figure.png(FIGURE_SCALE)?)?;
     for (row, layer) in &outcome.traces {
@@ -238,15 +238,22 @@ fn write(folder: &Path, outcome: &Outcome, report: &[u8]) -> Result<()> {
 }
 
 /// Every trace tensor as `L<row>.<sta|bra|psa>.<name>`.
-fn traces(outcome: &Outcome) -> Result<Vec<u8>> {
-    let mut tensors = Vec::new();
+fn write_traces(path: &Path, folder: &Path, outcome: &Outcome) -> Result<()> {
+    let mut tensors: Vec<(String, Tensor)> = Vec::new();
     for (row, layer) in &outcome.traces {
         let short = layer.trace.mechanism().short;
         for t in layer.trace.tensors()? {
             tensors.push((format!("L{row}.{short}.{}", t.name), t.tensor));
         }
     }
-    Ok(npz::archive(&tensors)?)
+    let target = folder.join("traces.npz");
+    npz::write(path, &tensors).map_err(|e| {
+        Error::path(
+            &target,
+            format!("it cannot be written ({e})"),
+            "room on the disk",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub enum Command {
     Screenshots(ScreenshotsArgs),
     /// List the layers of a model, its attention layers and their knobs.
     Layers(LayersArgs),
+    /// Measure how long things take on this machine.
+    Bench(super::bench::BenchArgs),
 }
 
 /// Options of the window.
@@ -158,7 +160,7 @@ impl FromStr for Setting {
 }
 
 /// A side in pixels. The engine moves it to one that the model can take.
-fn side(text: &str) -> Result<usize, String> {
+pub(super) fn side(text: &str) -> Result<usize, String> {
     let side = text.parse();
     side.map_err(|_| "expected a number of pixels, such as 640".into())
 }

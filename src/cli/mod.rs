@@ -2,6 +2,7 @@
 
 mod analyze;
 mod args;
+pub mod bench;
 mod layers;
 mod npz;
 mod report;
@@ -26,6 +27,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Analyze(args)) => analyze::run(&args),
         Some(Command::Layers(args)) => layers::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Screenshots(args)) => {
             crate::app::take_screenshots(AppOptions::default(), &args.out)
         }

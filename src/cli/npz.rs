@@ -1,109 +1,118 @@
-//! NumPy archives: named tensors in one file that `numpy.load` reads.
+//! Tensors as an `.npz` archive that NumPy opens.
 //!
-//! candle writes the same format, but number by number without a buffer: millions of system
-//! calls, and seconds, for the traces of one picture.
+//! `Tensor::write_npz` asks the system to write every number by itself: millions of calls and
+//! seconds for the traces of one picture, and an archive that could not be finished passes for
+//! whole.
 
-use std::io::{Cursor, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
-use candle_core::{DType, Device, Result, Tensor};
-use zip::ZipWriter;
+use candle_core::{DType, Device, Tensor};
 use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
-/// Tensors as the bytes of an archive, uncompressed: f32 as `<f4`, u32 as `<u4`, others as f32.
+/// Entries of 4 GB and more need another form of the archive.
+const LARGE: usize = u32::MAX as usize;
+
+/// Writes every tensor under its name, uncompressed.
 ///
 /// # Errors
-/// If a tensor cannot be brought to the host.
-pub(super) fn archive(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
-    // No time of day: the same tensors are the same bytes.
-    let options = SimpleFileOptions::default()
-        .compression_method(zip::CompressionMethod::Stored)
-        .last_modified_time(zip::DateTime::default());
-    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+/// If the file cannot be written to its end, or NumPy has no such type of number.
+pub(super) fn write<S: AsRef<str>>(path: &Path, tensors: &[(S, Tensor)]) -> io::Result<()> {
+    let mut zip = ZipWriter::new(BufWriter::new(File::create(path)?));
     for (name, tensor) in tensors {
-        let file = npy(tensor)?;
-        let started = archive.start_file(format!("{name}.npy"), options);
-        started.map_err(candle_core::Error::wrap)?;
-        archive.write_all(&file)?;
+        let bytes = npy(tensor)?;
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .large_file(bytes.len() >= LARGE);
+        zip.start_file(format!("{}.npy", name.as_ref()), options)?;
+        zip.write_all(&bytes)?;
     }
-    let whole = archive.finish().map_err(candle_core::Error::wrap)?;
-    Ok(whole.into_inner())
+    zip.finish()?.flush()
 }
 
-/// One tensor as an npy file, version 1.0.
-fn npy(tensor: &Tensor) -> Result<Vec<u8>> {
-    let flat = tensor.to_device(&Device::Cpu)?.flatten_all()?;
-    let (kind, numbers) = match tensor.dtype() {
-        DType::U32 => ("<u4", bytes(&flat.to_vec1::<u32>()?, |v| v.to_le_bytes())),
-        _ => {
-            let floats = flat.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-            ("<f4", bytes(&floats, |v| v.to_le_bytes()))
-        }
+/// One tensor in NumPy's format 1.0: magic, header length, header, numbers (little endian).
+fn npy(tensor: &Tensor) -> io::Result<Vec<u8>> {
+    let descr = match tensor.dtype() {
+        DType::F16 => "<f2",
+        DType::F32 => "<f4",
+        DType::F64 => "<f8",
+        DType::I32 => "<i4",
+        DType::I64 => "<i8",
+        DType::U32 => "<u4",
+        DType::U8 => "|u1",
+        other => return Err(io::Error::other(format!("NumPy has no {other:?}"))),
     };
-    let sides: String = tensor.dims().iter().map(|s| format!("{s},")).collect();
-    let text = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({sides}), }}");
-    // Magic, version, length and text, padded so that the numbers begin at a multiple of 64.
-    let length = (10 + text.len() + 1).next_multiple_of(64) - 10;
-    let mut file = b"\x93NUMPY\x01\x00".to_vec();
-    file.extend((length as u16).to_le_bytes());
-    file.extend(format!("{text:<width$}\n", width = length - 1).bytes());
-    file.extend(numbers);
-    Ok(file)
-}
-
-fn bytes<T: Copy>(values: &[T], write: impl Fn(T) -> [u8; 4]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4 * values.len());
-    for value in values {
-        bytes.extend_from_slice(&write(*value));
-    }
-    bytes
+    let sides = tensor.dims().iter().map(|side| format!("{side},"));
+    let shape: String = sides.collect();
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
+    // The numbers begin at a multiple of 64; ten bytes lie before the header.
+    let used = (10 + header.len() + 1) % 64;
+    header.extend(std::iter::repeat_n(' ', (64 - used) % 64));
+    header.push('\n');
+    let length = u16::try_from(header.len()).map_err(io::Error::other)?;
+    let size = header.len() + tensor.elem_count() * tensor.dtype().size_in_bytes();
+    let mut bytes = Vec::with_capacity(10 + size);
+    bytes.extend_from_slice(b"\x93NUMPY\x01\x00");
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(header.as_bytes());
+    let tensor = tensor.to_device(&Device::Cpu);
+    let written = tensor.and_then(|t| t.write_bytes(&mut bytes));
+    written.map_err(io::Error::other)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::npy::NpzTensors;
+
     use super::*;
 
     #[test]
-    fn candle_reads_back_what_is_written() {
+    fn tensors_come_back_as_they_were() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("t.npz");
-        let tensor = |shape: &[usize]| {
-            let n: usize = shape.iter().product();
-            let data: Vec<f32> = (0..n).map(|i| i as f32 * 0.37 - 5.0).collect();
-            Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
-        };
-        let transposed = tensor(&[3, 5]).t().unwrap();
-        let indices = Tensor::from_vec(vec![0u32, 7, u32::MAX], 3, &Device::Cpu).unwrap();
-        let all = [
-            ("L5.sta.in".to_owned(), tensor(&[2, 3, 4])),
-            ("vector".to_owned(), tensor(&[9])),
-            ("number".to_owned(), tensor(&[])),
-            ("empty".to_owned(), tensor(&[0, 4])),
-            ("transposed".to_owned(), transposed),
-            ("indices".to_owned(), indices),
+        let path = folder.path().join("a.npz");
+        let cpu = &Device::Cpu;
+        let tensors = [
+            (
+                "map",
+                Tensor::arange(0f32, 6., cpu)
+                    .unwrap()
+                    .reshape((2, 3))
+                    .unwrap(),
+            ),
+            ("one", Tensor::new(7u32, cpu).unwrap()),
+            ("none", Tensor::zeros((0, 4), DType::I64, cpu).unwrap()),
         ];
-        std::fs::write(&path, archive(&all).unwrap()).unwrap();
-        let back = Tensor::read_npz(&path).unwrap();
-        assert_eq!(back.len(), all.len());
-        for ((name, ours), (found, theirs)) in all.iter().zip(&back) {
-            assert_eq!(name, found);
-            assert_eq!((ours.dims(), ours.dtype()), (theirs.dims(), theirs.dtype()));
-            let text = |t: &Tensor| format!("{:?}", npy(t).unwrap());
-            assert_eq!(text(ours), text(theirs), "{name}");
-        }
+        write(&path, &tensors).unwrap();
+        let read = NpzTensors::new(&path).unwrap();
+        let get = |name| read.get(name).unwrap().unwrap();
+        assert_eq!(
+            get("map").to_vec2::<f32>().unwrap(),
+            [[0., 1., 2.], [3., 4., 5.]]
+        );
+        assert_eq!(get("one").to_scalar::<u32>().unwrap(), 7);
+        assert_eq!(
+            (get("none").dims(), get("none").dtype()),
+            (&[0, 4][..], DType::I64)
+        );
     }
 
     #[test]
-    fn numbers_begin_at_a_multiple_of_64() {
-        let three = Tensor::from_vec(vec![1.0f32, -2.0, 0.5], 3, &Device::Cpu).unwrap();
-        let file = npy(&three).unwrap();
-        assert_eq!(file.len(), 128 + 12);
-        let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }";
-        assert_eq!(&file[..10], b"\x93NUMPY\x01\x00\x76\x00");
-        assert_eq!(&file[10..10 + text.len()], text.as_bytes());
-        assert_eq!(file[127], b'\n');
-        assert_eq!(
-            file[128..],
-            [0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0, 0, 0, 0, 0x3f]
-        );
+    fn the_numbers_begin_at_a_multiple_of_64() {
+        let bytes = npy(&Tensor::new(&[1f32, 2.0], &Device::Cpu).unwrap()).unwrap();
+        assert_eq!(bytes.len() % 64, 8);
+        assert_eq!(bytes[bytes.len() - 8..], [0, 0, 128, 63, 0, 0, 0, 64]);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error() {
+        // Linux has a device that is always full.
+        if Path::new("/dev/full").exists() {
+            let one = Tensor::new(1f32, &Device::Cpu).unwrap();
+            assert!(write(Path::new("/dev/full"), &[("x", one)]).is_err());
+        }
     }
 }

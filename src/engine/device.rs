@@ -47,6 +47,16 @@ pub struct OpenDevice {
 }
 
 impl DeviceChoice {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::Metal => "metal",
+        }
+    }
+
     /// Opens the device; the CPU with a note where that fails.
     pub fn open(self) -> OpenDevice {
         let tried: &[Self] = match self {

@@ -1,5 +1,6 @@
 //! The command line as a person uses it: the real program, its files, messages and exit codes.
 
+mod bench;
 mod layers;
 mod pictures;
 mod program;

@@ -1,26 +1,24 @@
 //! The panes on a real picture: what a press selects, and that the texts say what the trace holds.
 
+mod every;
 mod shots;
 mod window;
 
-use attnscope::app::pane::Camera;
 use attnscope::attention::Watch;
 use attnscope::attention::polarized::PolarizedTrace;
 use attnscope::attention::routing::RoutingTrace;
 use attnscope::attention::super_token::SuperTokenTrace;
 use attnscope::engine::{Outcome, Settings};
+use attnscope::picture::Range;
 use attnscope::picture::numbers::value_label;
-use attnscope::picture::{Colormap, Range, Sampling};
 use egui::accesskit::Role;
-use egui::{Theme, pos2, vec2};
+use egui::{Theme, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 
-use window::{
-    FRAME, PANES, Window, bundled, canvas, cat, hover, on_canvas, press, run, run_with, text, trace,
-};
+use window::{Window, bundled, canvas, cat, hover, on_canvas, press, run, run_with, text, trace};
 
-const SIZE: [f32; 2] = [700.0, 450.0];
+const SIZE: [f32; 2] = [800.0, 450.0];
 
 fn open(pane: &str, outcome: &Outcome) -> Harness<'static, Window> {
     Window::new(pane, Some(outcome)).open(SIZE, Theme::Dark)
@@ -266,138 +264,29 @@ fn a_pressed_box_is_selected_and_listed() {
 }
 
 #[test]
+fn one_press_selects_what_lies_there_in_every_layer() {
+    let mut harness = open("detections", cat());
+    let rect = canvas(&harness, "Detections canvas");
+    let pixel = [120.0, 95.0];
+    press(&mut harness, on_canvas(rect, cat(), pixel));
+    let selection = harness.state().selection.clone();
+    let bra: &RoutingTrace = trace(cat());
+    let [y, x] = cell(cat(), bra.map, pixel);
+    let mut window = Window::new("routed_regions", Some(cat()));
+    window.selection = selection.clone();
+    let routed = window.open(SIZE, Theme::Dark);
+    assert_eq!(routed.state().selection.region, bra.region_at(y, x));
+    let sta: &SuperTokenTrace = trace(cat());
+    let [y, x] = cell(cat(), sta.map, pixel);
+    let mut window = Window::new("super_tokens", Some(cat()));
+    window.selection = selection;
+    let tokens = window.open(SIZE, Theme::Dark);
+    assert_eq!(tokens.state().selection.super_token, sta.owner(0, y, x));
+}
+
+#[test]
 fn an_empty_list_says_what_would_help() {
     let harness = open("detections", &run(&bundled(), &[], 0.95));
     harness.get_by_label("0 detections");
     harness.get_by_label("Nothing scored above 0.95. Lowering the confidence shows more.");
-}
-
-#[test]
-fn the_look_is_set_by_hand() {
-    let mut harness = open("super_tokens", cat());
-    harness.get_by_label("affinity").click();
-    harness.run_ok();
-    let slider = harness.get_by_role_and_label(Role::Slider, "opacity");
-    slider.set_value_accesskit(0.25);
-    harness.run_ok();
-    harness.get_by_label("smooth").click();
-    harness
-        .get_by_role_and_label(Role::ComboBox, "colormap")
-        .click();
-    harness.run_ok();
-    harness.get_by_label("Magma").click();
-    harness.run_ok();
-    let look = harness.state().looks["super_tokens"];
-    assert_eq!(look.opacity, 0.25);
-    assert_eq!(look.sampling, Sampling::Smooth);
-    assert_eq!(look.colormap, Colormap::Magma);
-    // The colour bar names the quantity and its true range.
-    let sta: &SuperTokenTrace = trace(cat());
-    let range = Range::of(&sta.soft_map(0, sta.central_token()).values);
-    let [low, high] = [range.min, range.max].map(|v| value_label(v, 4));
-    harness.get_by_label(&format!("affinity {low} to {high}"));
-}
-
-#[test]
-fn wheel_drag_and_double_click_move_the_camera() {
-    let mut harness = open("detections", cat());
-    let rect = canvas(&harness, "Detections canvas");
-    let at = rect.min + vec2(0.3, 0.4) * rect.size();
-    hover(&mut harness, at);
-    harness.event(egui::Event::MouseWheel {
-        unit: egui::MouseWheelUnit::Point,
-        delta: vec2(0.0, 120.0),
-        modifiers: egui::Modifiers::NONE,
-        phase: egui::TouchPhase::Move,
-        source: egui::MouseWheelSource::Unknown,
-    });
-    harness.run_ok();
-    let zoomed = harness.state().camera;
-    assert!(zoomed.zoom > 1.2, "{zoomed:?}");
-    harness.drag_at(at);
-    harness.hover_at(at + vec2(40.0, 0.0));
-    harness.drop_at(at + vec2(40.0, 0.0));
-    harness.run_ok();
-    let dragged = harness.state().camera;
-    assert!(dragged.centre[0] < zoomed.centre[0], "{dragged:?}");
-    assert_eq!(harness.state().selection.point, None, "a drag is no press");
-    for _ in 0..2 {
-        harness.drag_at(at);
-        harness.drop_at(at);
-        harness.hover_at(at);
-    }
-    harness.run_ok();
-    assert_eq!(harness.state().camera, Camera::default());
-}
-
-#[test]
-fn arrow_keys_step_from_region_to_region() {
-    let mut harness = open("routed_regions", cat());
-    let bra: &RoutingTrace = trace(cat());
-    harness.get_by_label("Routed regions canvas").focus();
-    harness.run_ok();
-    harness.key_press(egui::Key::ArrowRight);
-    harness.run_ok();
-    harness.key_press(egui::Key::ArrowDown);
-    harness.run_ok();
-    let expected = bra.central_region() + 1 + bra.n_win;
-    assert_eq!(harness.state().selection.region, Some(expected));
-}
-
-#[test]
-fn an_older_answer_is_called_stale_but_not_at_once() {
-    for (pane, _) in PANES {
-        let mut harness = open(pane, cat());
-        harness.state_mut().newest = 2;
-        harness.step();
-        assert!(harness.query_by_label("stale").is_none(), "{pane} flickers");
-        harness.run_steps((0.2 / FRAME) as usize);
-        harness.get_by_label("stale");
-        harness.state_mut().newest = 1;
-        harness.step();
-        assert!(harness.query_by_label("stale").is_none(), "{pane}");
-    }
-}
-
-#[test]
-fn before_the_first_result_every_pane_waits() {
-    for (pane, _) in PANES {
-        let mut harness = Window::new(pane, None).open(SIZE, Theme::Light);
-        harness.get_by_label("analysing…");
-        harness.state_mut().newest = 0;
-        harness.run_ok();
-        harness.get_by_label_contains("Open a photograph");
-    }
-}
-
-#[test]
-fn a_model_without_the_mechanism_is_met_with_a_sentence() {
-    let source = std::path::Path::new("tests/golden/bad/weights/intact");
-    let yaml = std::fs::read_to_string(source.join("model.yaml")).unwrap();
-    let plain = "[-1, 1, nn.Upsample, [None, 1, nearest]]";
-    let yaml = yaml.replace("[-1, 1, StokenAttention, [[4, 4], 1, 2]]", plain);
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("model.yaml"), yaml).unwrap();
-    let weights = "weights.safetensors";
-    std::fs::copy(source.join(weights), folder.path().join(weights)).unwrap();
-    let model = attnscope::checkpoint::Model::open(folder.path(), &candle_core::Device::Cpu);
-    let outcome = run(&std::sync::Arc::new(model.unwrap()), &[], 0.25);
-    let harness = open("super_tokens", &outcome);
-    harness.get_by_label_contains("This model has no layer for “Super tokens”");
-    harness.get_by_label_contains("StokenAttention");
-}
-
-#[test]
-fn tiny_and_huge_panes_hold_together() {
-    for (pane, _) in PANES {
-        for size in [
-            [40.0, 30.0],
-            [120.0, 900.0],
-            [2400.0, 90.0],
-            [1900.0, 1000.0],
-        ] {
-            let mut harness = Window::new(pane, Some(cat())).open(size, Theme::Dark);
-            press(&mut harness, pos2(size[0] / 2.0, size[1] / 2.0));
-        }
-    }
 }

@@ -40,7 +40,9 @@ pub struct Areas {
 /// Takes all that is left of the pane and divides it for a picture of this `aspect` (width by
 /// height). The lines keep their place, whatever they say.
 pub fn divide(ui: &mut Ui, bar: bool, side: Side, aspect: f32) -> Areas {
-    let all = ui.available_rect_before_wrap();
+    let mut all = ui.available_rect_before_wrap();
+    // What did not fit above must not widen what is below.
+    all.max.x = all.max.x.min(ui.clip_rect().right());
     let all = Rect::from_min_size(all.min, all.size().max(vec2(60.0, 60.0)));
     ui.advance_cursor_after_rect(all);
     let line = ui.text_style_height(&egui::TextStyle::Body) + 2.0;

@@ -72,7 +72,7 @@ impl Detections {
         let under = shown.hover.and_then(|p| at_point(list, p));
         if let Some(point) = shown.pressed {
             cx.selection.detection = at_point(list, point);
-            cx.selection.point = Some(point);
+            cx.selection.press(point);
         }
         let steps = shown.step[0] + shown.step[1];
         if steps != 0 && !list.is_empty() {

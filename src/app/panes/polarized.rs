@@ -132,7 +132,7 @@ impl Polarized {
         let areas = areas::divide(ui, true, Side::Share(0.42, 0.44), canvas.aspect());
         let shown = canvas.show(ui, areas.canvas, cx.camera);
         if let Some(point) = shown.pressed {
-            cx.selection.point = Some(point);
+            cx.selection.press(point);
         }
         let value = self.paint(ui, &seen, &shown, &look, areas.bar);
         parts::elsewhere(&shown, cx);
@@ -161,7 +161,7 @@ impl Polarized {
 
     fn controls(&mut self, ui: &mut Ui, cx: &mut Context<'_>, layer: &Layer<'_>) {
         let wide = ui.available_width() >= areas::WIDE;
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             layer.chooser(ui, cx);
             if wide {
                 ui.separator();

@@ -144,6 +144,10 @@ impl RoutedRegions {
         let photo = layer.scene.photo.digest;
         self.anchor
             .follow(grid, photo, &mut cx.selection.region, place, find);
+        if cx.selection.region.is_none() {
+            // A point was pressed in another pane.
+            cx.selection.region = cx.selection.point.and_then(find);
+        }
     }
 
     fn controls(
@@ -157,14 +161,11 @@ impl RoutedRegions {
         let before = self.mode;
         let heads = trace.token_attention.values().next();
         let heads = heads.map_or(0, |a| a.shape().first().copied().unwrap_or(0));
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             layer.chooser(ui, cx);
             if wide {
                 ui.separator();
                 parts::modes(ui, &mut self.mode, &MODES);
-                if self.mode == Mode::Attention {
-                    parts::head_chooser(ui, &mut self.head, heads);
-                }
             }
         });
         if !wide {
@@ -178,10 +179,10 @@ impl RoutedRegions {
         ui.horizontal_wrapped(|ui| {
             look_controls(ui, look);
             parts::border_switch(ui, look);
+            if self.mode == Mode::Attention {
+                parts::head_chooser(ui, &mut self.head, heads);
+            }
         });
-        if !wide && self.mode == Mode::Attention {
-            ui.horizontal(|ui| parts::head_chooser(ui, &mut self.head, heads));
-        }
     }
 
     /// Draws everything over the photograph; returns the map's value under the pointer.
@@ -325,14 +326,18 @@ fn map_missing(seen: &Seen<'_>, chosen: Chosen) -> bool {
 /// Press and arrow keys pin a region.
 fn hand(cx: &mut Context<'_>, layer: &Layer<'_>, trace: &RoutingTrace, shown: &Shown) {
     if let Some(point) = shown.pressed {
+        cx.selection.press(point);
         cx.selection.region = region_at(layer, trace, point);
-        cx.selection.point = Some(point);
     }
     if shown.step != [0, 0] {
         let n = trace.n_win.max(1);
         let now = cx.selection.region.unwrap_or(trace.central_region());
         let moved = |at: usize, by: i32| at.saturating_add_signed(by as isize).min(n - 1);
         let (row, col) = (moved(now / n, shown.step[1]), moved(now % n, shown.step[0]));
-        cx.selection.region = Some(row * n + col);
+        let region = row * n + col;
+        let [x0, y0, x1, y1] = trace.rect(region);
+        let middle = layer.place.to_photo((x0 + x1) / 2.0, (y0 + y1) / 2.0);
+        cx.selection.press(middle);
+        cx.selection.region = Some(region);
     }
 }

@@ -2,23 +2,23 @@
 
 mod maps;
 mod nine;
+mod words;
 
-use egui::{Color32, RichText, Slider, Ui};
+use egui::{Color32, Slider, Ui};
 
 use self::maps::{Chosen, MODES, Mode, Owned, Partition, heat, owned, partition};
-use self::nine::{nine, nine_in_corner};
+use self::nine::nine_in_corner;
 use super::areas::{self, Areas, Side};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Anchor, Memo, TraceKey};
-use super::parts::{self, beyond, cell_at, place_text};
+use super::parts::{self, beyond, cell_at};
 use crate::app::canvas::{
-    Canvas, FAINT, HeatLayer, LINE, Labels, Pen, QUERY, Ranged, SMALL, Shown, shown_range,
+    Canvas, FAINT, HeatLayer, LINE, Labels, Pen, QUERY, Ranged, Shown, shown_range,
 };
 use crate::app::color_bar::color_bar;
 use crate::app::look_controls::look_controls;
 use crate::app::pane::{Context, Look, Pane};
 use crate::attention::super_token::{MECHANISM, SuperTokenTrace};
-use crate::picture::numbers::value_label;
 
 const ID: &str = "super_tokens";
 
@@ -116,6 +116,11 @@ impl SuperTokens {
         let selected = &mut cx.selection.super_token;
         let photo = layer.scene.photo.digest;
         self.anchor.follow(grid, photo, selected, place, owner);
+        if selected.is_none() {
+            // A point was pressed in another pane.
+            let cell = point.and_then(|p| cell_at(layer, p));
+            *selected = cell.and_then(|[y, x]| strongest(trace, iteration, y, x));
+        }
     }
 
     fn controls(
@@ -126,12 +131,11 @@ impl SuperTokens {
         trace: &SuperTokenTrace,
     ) {
         let wide = ui.available_width() >= areas::WIDE;
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             layer.chooser(ui, cx);
             if wide {
                 ui.separator();
                 parts::modes(ui, &mut self.mode, &MODES);
-                self.heads(ui, trace);
             }
         });
         if !wide {
@@ -143,12 +147,12 @@ impl SuperTokens {
             parts::border_switch(ui, look);
             if wide {
                 iterations(ui, cx, trace);
+                self.heads(ui, trace);
             }
         });
         let more = trace.affinity.len() > 1 || self.mode == Mode::Attention;
         if !wide && more {
             ui.horizontal_wrapped(|ui| {
-                ui.spacing_mut().slider_width = 70.0;
                 iterations(ui, cx, trace);
                 self.heads(ui, trace);
             });
@@ -197,7 +201,7 @@ impl SuperTokens {
         if let Some(point) = shown.pressed
             && let Some([y, x]) = cell_at(&seen.layer, point)
         {
-            cx.selection.point = Some(point);
+            cx.selection.press(point);
             cx.selection.super_token = strongest(trace, seen.iteration, y, x);
             if self.mode == Mode::Partition {
                 self.mode = Mode::Affinity;
@@ -212,8 +216,11 @@ impl SuperTokens {
             };
             let col = moved(now % cols.max(1), shown.step[0], cols);
             let row = moved(now / cols.max(1), shown.step[1], rows);
-            cx.selection.super_token = Some(row * cols + col);
-            cx.selection.point = None;
+            let token = row * cols + col;
+            let [x0, y0, x1, y1] = trace.cell(token);
+            let middle = seen.layer.place.to_photo((x0 + x1) / 2.0, (y0 + y1) / 2.0);
+            cx.selection.press(middle);
+            cx.selection.super_token = Some(token);
         }
     }
 
@@ -290,47 +297,18 @@ impl SuperTokens {
         if let Some(rect) = areas.side {
             let pressed = cx.selection.point.and_then(|p| cell_at(layer, p));
             areas::part(ui, rect, "beside", |ui| {
-                beside(ui, seen, partition.mean_lost, cell.or(pressed));
+                words::beside(ui, seen, partition.mean_lost, cell.or(pressed));
             });
         } else if let Some([y, x]) = cell {
             let weights = trace.weights_at(seen.iteration, y, x);
             nine_in_corner(shown, &weights);
         }
-        let lost = format!("mean lost share {}", value_label(partition.mean_lost, 3));
-        let (selected, remark) = match seen.token {
-            Some(token) => {
-                let make = || owned(trace, &partition.owners, token);
-                let owned = self.owned.get((key, seen.iteration, token), make);
-                (
-                    format!("super token {token}"),
-                    format!("owns {} · {lost}", cells(owned.count)),
-                )
-            }
-            None => {
-                let [h, w] = trace.stoken_size;
-                let n = trace.tokens_count();
-                (
-                    format!("{n} super tokens"),
-                    format!("of {w} × {h} cells · {lost} · press one"),
-                )
-            }
-        };
-        let pointer = match (shown.hover, cell) {
-            (Some(point), Some([y, x])) => {
-                let mut text = place_text(layer, point);
-                if y < trace.padded[0] && x < trace.padded[1] {
-                    let owner = trace.owner(seen.iteration, y, x);
-                    let owner = owner.map_or("off the grid".into(), |t| t.to_string());
-                    text += &format!(" · owner {owner}");
-                }
-                if let Some(v) = value {
-                    let quantity = quantity(self.mode);
-                    text += &format!(" · {quantity} {}", value_label(v, 4));
-                }
-                text
-            }
-            _ => String::new(),
-        };
+        let count = seen.token.map(|token| {
+            let make = || owned(trace, &partition.owners, token);
+            self.owned.get((key, seen.iteration, token), make).count
+        });
+        let (selected, remark) = words::caption(seen, partition.mean_lost, count);
+        let pointer = words::pointer(seen, shown.hover, value.map(|v| (self.mode, v)));
         areas::lines(ui, areas.lines, &selected, &remark, &pointer);
     }
 }
@@ -351,52 +329,15 @@ fn iterations(ui: &mut Ui, cx: &mut Context<'_>, trace: &SuperTokenTrace) {
     if n < 2 {
         return;
     }
+    ui.spacing_mut().slider_width = 70.0;
+    if ui.available_size_before_wrap().x < 190.0 {
+        // A slider does not go to the next row by itself.
+        ui.end_row();
+    }
     let mut shown = cx.selection.iteration.map_or(n, |i| i + 1).min(n);
     let slider = Slider::new(&mut shown, 1..=n).text("iteration");
     let help = "Iteration of the association; the last one is what the layer uses";
     if ui.add(slider).on_hover_text(help).changed() {
         cx.selection.iteration = (shown < n).then(|| shown - 1);
     }
-}
-
-fn cells(count: usize) -> String {
-    match count {
-        1 => "1 cell".into(),
-        n => format!("{n} cells"),
-    }
-}
-
-fn quantity(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Partition => "",
-        Mode::Affinity => "affinity",
-        Mode::Lost => "lost",
-        Mode::Attention => "attention",
-    }
-}
-
-/// What stands beside the picture: the layer in numbers and the nine weights of a cell.
-fn beside(ui: &mut Ui, seen: &Seen<'_>, mean_lost: f32, cell: Option<[usize; 2]>) {
-    let trace = seen.trace;
-    let [h, w] = trace.stoken_size;
-    let [rows, cols] = trace.grid;
-    ui.label(format!("{cols} × {rows} super tokens"));
-    ui.label(format!("of {w} × {h} cells"));
-    let help = "Mean over the map of the affinity that goes to neighbours off the grid";
-    ui.label(format!("mean lost share {}", value_label(mean_lost, 3)))
-        .on_hover_text(help);
-    ui.separator();
-    let Some([y, x]) = cell else {
-        ui.label(RichText::new("Point at a cell to see the nine weights it spreads.").weak());
-        return;
-    };
-    let weights = trace.weights_at(seen.iteration, y, x);
-    if weights.is_empty() {
-        return;
-    }
-    ui.label(format!("weights of cell {x}, {y}"));
-    ui.add_space(2.0);
-    nine(ui, &weights);
-    ui.add_space(2.0);
-    ui.label(RichText::new("small: the super token").size(SMALL).weak());
 }

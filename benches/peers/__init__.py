@@ -1,0 +1,1 @@
+"""PyTorch networks from the files that attnscope reads."""
