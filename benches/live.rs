@@ -377,7 +377,7 @@ fn spread(values: &[f64], unit: &str) -> String {
     let high = values.iter().copied().fold(0.0, f64::max);
     format!(
         "{}{unit} ({} to {})",
-        median(&values),
+        median(values),
         short(low),
         short(high)
     )
