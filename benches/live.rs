@@ -58,9 +58,9 @@ fn report(runs: usize, rows: bool) -> attnscope::Result<()> {
         bench.whole(size)?;
     }
     println!(
-        "\n| slider | input | to the new trace | to new detections | of a whole run | back again |"
+        "\n| slider | input | to the new trace | of a whole run | to new detections | of a whole run | back again |"
     );
-    println!("|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|");
     for size in SIZES {
         bench.sliders(size)?;
     }
@@ -135,11 +135,8 @@ impl Bench {
             }
         }
         for ((name, _), list) in kinds.iter().zip(&times) {
-            let ratio = spread(ratios(list, &times[0]), "");
-            println!(
-                "| {size}², {name} | {} | {ratio} |",
-                spread(list.clone(), " ms")
-            );
+            let ratio = spread(&ratios(list, &times[0]), "");
+            println!("| {size}², {name} | {} | {ratio} |", spread(list, " ms"));
         }
         Ok(())
     }
@@ -199,16 +196,14 @@ impl Bench {
                 back.push(ms(again.elapsed()));
             }
         }
+        let of_whole = |times: &[f64]| median(&ratios(times, &whole));
         println!(
-            "| row {row} {knob} {from} → {to} | {size}² | {} | {} | {} | {} |",
-            spread(trace.clone(), " ms"),
-            spread(found.clone(), " ms"),
-            format_args!(
-                "{}, {}",
-                median(&ratios(&trace, &whole)),
-                median(&ratios(&found, &whole))
-            ),
-            spread(back, " ms"),
+            "| row {row} {knob} {from} → {to} | {size}² | {} | {} | {} | {} | {} |",
+            spread(&trace, " ms"),
+            of_whole(&trace),
+            spread(&found, " ms"),
+            of_whole(&found),
+            spread(&back, " ms"),
         );
         Ok(())
     }
@@ -230,7 +225,7 @@ impl Bench {
         let size = self.model.best_size();
         println!(
             "| engine start to first detections at {size}², in this process | {} |",
-            spread(times, " ms")
+            spread(&times, " ms")
         );
         for (size, runs) in [(size, self.runs), (640, 3)] {
             let mut times = Vec::new();
@@ -241,11 +236,11 @@ impl Bench {
                 peaks.extend(peak);
             }
             let what = format!("`attnscope analyze` at {size}² with all traces and pictures");
-            println!("| {what}, whole process | {} |", spread(times, " ms"));
+            println!("| {what}, whole process | {} |", spread(&times, " ms"));
             let peak = if peaks.len() < runs {
                 "not measured".into()
             } else {
-                spread(peaks, " MB")
+                spread(&peaks, " MB")
             };
             println!("| {what}, peak memory | {peak} |");
         }
@@ -272,7 +267,7 @@ impl Bench {
             }
         }
         for (row, (layer, [plain, traced])) in layers.iter().zip(times).enumerate() {
-            let (plain, traced) = (spread(plain, " ms"), spread(traced, " ms"));
+            let (plain, traced) = (spread(&plain, " ms"), spread(&traced, " ms"));
             println!("| {row} | {} | {plain} | {traced} |", layer.name);
         }
         Ok(())
@@ -377,12 +372,12 @@ fn median(values: &[f64]) -> String {
 }
 
 /// Median and extremes.
-fn spread(values: Vec<f64>, unit: &str) -> String {
+fn spread(values: &[f64], unit: &str) -> String {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(0.0, f64::max);
     format!(
         "{}{unit} ({} to {})",
-        median(&values),
+        median(values),
         short(low),
         short(high)
     )
