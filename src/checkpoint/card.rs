@@ -21,7 +21,7 @@ pub struct Card {
     pub best_head: Option<Head>,
     /// Range of each knob that the weights were trained with, by knob name.
     pub trained: BTreeMap<String, [KnobValue; 2]>,
-    /// Whether the weights are random numbers.
+    /// Whether the weights are random numbers: `weights` says so.
     pub random: bool,
 }
 
@@ -56,7 +56,10 @@ impl Card {
             best_size,
             best_head,
             trained,
-            random: card.get("weights").and_then(Value::as_str) == Some("random"),
+            random: card
+                .get("weights")
+                .and_then(Value::as_str)
+                .is_some_and(|w| w.contains("random")),
         })
     }
 
