@@ -25,7 +25,7 @@ const DEFAULT_SIZE: usize = 640;
 pub enum Origin {
     /// In the program itself.
     Bundled,
-    /// A folder on disk.
+    /// A folder on disk, or a file in it.
     Folder(PathBuf),
 }
 
@@ -52,13 +52,11 @@ pub struct Model {
     pub device: Device,
 }
 
-/// The files of a model as bytes.
+/// The files of a model: what each is called in messages, and what it holds.
 struct Files<'a> {
-    /// Shown in messages.
-    place: String,
-    yaml: &'a str,
-    weights: &'a [u8],
-    card: Option<&'a str>,
+    yaml: (String, &'a str),
+    weights: (String, &'a [u8]),
+    card: Option<(String, &'a str)>,
 }
 
 impl Model {
@@ -67,16 +65,20 @@ impl Model {
     /// # Errors
     /// Only if the device fails.
     pub fn bundled(device: &Device) -> Result<Self> {
+        let at = |name: &str| format!("the bundled {name}");
+        let yaml = include_str!("../../models/yolo26n-attn-v0/model.yaml");
+        let weights = include_bytes!("../../models/yolo26n-attn-v0/weights.safetensors");
+        let card = include_str!("../../models/yolo26n-attn-v0/card.json");
         let files = Files {
-            place: "the bundled model".into(),
-            yaml: include_str!("../../models/yolo26n-attn-v0/model.yaml"),
-            weights: include_bytes!("../../models/yolo26n-attn-v0/weights.safetensors"),
-            card: Some(include_str!("../../models/yolo26n-attn-v0/card.json")),
+            yaml: (at(YAML), yaml),
+            weights: (at(WEIGHTS), weights),
+            card: Some((at(CARD), card)),
         };
-        Self::from_files(&files, Origin::Bundled, device)
+        Self::from_files(&files, parse(&at(YAML), yaml)?, Origin::Bundled, device)
     }
 
-    /// Opens a model folder, or the folder of a file in it.
+    /// Opens a model folder; or a YAML file with the weights beside it; or a safetensors file with
+    /// the model.yaml beside it.
     ///
     /// # Errors
     /// [`Error::File`] that names the file, what is wrong with it and what was expected; for
@@ -87,55 +89,77 @@ impl Model {
             false if path.exists() => path.parent().map(Path::to_owned).unwrap_or_default(),
             false => return Err(Error::path(path, "there is no such folder", MODEL_FOLDER)),
         };
-        let yaml = read_text(&folder.join(YAML))?;
-        let weights = read(&folder.join(WEIGHTS), MAX_WEIGHTS)?;
+        // A file that was named stands for its part, whatever it is called.
+        let part = |kinds: &[&str], name: &str| {
+            let kind = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+            let named = !path.is_dir() && kinds.iter().any(|k| kind.eq_ignore_ascii_case(k));
+            if named {
+                path.to_owned()
+            } else {
+                folder.join(name)
+            }
+        };
+        let yaml_path = part(&["yaml", "yml"], YAML);
+        let weights_path = part(&["safetensors"], WEIGHTS);
         let card_path = folder.join(CARD);
-        let card = if card_path.exists() {
-            Some(read_text(&card_path)?)
-        } else {
-            None
+        let show = |path: &Path| path.display().to_string();
+        // The definition first: it is small, and says what the weights should be.
+        let yaml = read_text(&yaml_path)?;
+        let config = parse(&show(&yaml_path), &yaml)?;
+        let weights = read(&weights_path, MAX_WEIGHTS)?;
+        let card = match card_path.exists() {
+            true => Some(read_text(&card_path)?),
+            false => None,
         };
         let files = Files {
-            place: folder.display().to_string(),
-            yaml: &yaml,
-            weights: &weights,
-            card: card.as_deref(),
+            yaml: (show(&yaml_path), &yaml),
+            weights: (show(&weights_path), &weights),
+            card: card.as_deref().map(|text| (show(&card_path), text)),
         };
-        Self::from_files(&files, Origin::Folder(folder.clone()), device)
+        let whole_folder = yaml_path == folder.join(YAML) && weights_path == folder.join(WEIGHTS);
+        let origin = if whole_folder { &folder } else { path };
+        Self::from_files(&files, config, Origin::Folder(origin.to_owned()), device)
     }
 
-    fn from_files(files: &Files<'_>, origin: Origin, device: &Device) -> Result<Self> {
-        let at = |name: &str| format!("{}/{name}", files.place);
-        let config = Config::parse(files.yaml).map_err(|e| fault(at(YAML), e, DEFINITION))?;
-        let card = match files.card {
-            Some(text) => Card::parse(text)
-                .map_err(|e| fault(at(CARD), e, "a JSON object, or no such file"))?,
+    fn from_files(
+        files: &Files<'_>,
+        config: Config,
+        origin: Origin,
+        device: &Device,
+    ) -> Result<Self> {
+        let (yaml, weights) = (&files.yaml.0, &files.weights.0);
+        let card = match &files.card {
+            Some((place, text)) => {
+                Card::parse(text).map_err(|e| fault(place, e, "a JSON object, or no such file"))?
+            }
             None => Card::default(),
         };
-        let source = WeightSource::parse(files.weights)
-            .map_err(|e| fault(at(WEIGHTS), e, "a whole safetensors file"))?;
+        let source = WeightSource::parse(files.weights.1)
+            .map_err(|e| fault(weights, e, "a whole safetensors file"))?;
         let (builder, recorder) = source.into_builder(device);
         let network = Network::build(&config, &builder)
-            .map_err(|e| fault(at(YAML), e, "a detector that can be built"))?;
+            .map_err(|e| fault(yaml, e, "a detector that can be built"))?;
         drop(builder);
         let report = recorder.report();
         if !report.is_whole() {
-            return Err(Error::file(
-                at(WEIGHTS),
-                &report,
-                "the tensors that model.yaml asks for",
-            ));
+            let expected = format!("the tensors that {yaml} asks for");
+            return Err(Error::file(weights, &report, expected));
         }
         let name = card.name.clone().unwrap_or_else(|| match &origin {
-            Origin::Folder(p) => p
-                .file_name()
-                .map_or("model".into(), |n| n.to_string_lossy().into_owned()),
+            Origin::Folder(p) => {
+                let last = if p.is_dir() {
+                    p.file_name()
+                } else {
+                    p.file_stem()
+                };
+                last.map_or("model".into(), |n| n.to_string_lossy().into_owned())
+            }
             Origin::Bundled => "bundled".into(),
         });
         Ok(Self {
             name,
             classes: class_names(&config, &card),
-            digest: digest(&[files.yaml.as_bytes(), files.weights]),
+            digest: digest(&[files.yaml.1.as_bytes(), files.weights.1]),
             device: device.clone(),
             origin,
             config,
@@ -163,22 +187,27 @@ impl Model {
     pub fn warning(&self) -> Option<String> {
         (!self.report.unused.is_empty()).then(|| {
             let place = match &self.origin {
-                Origin::Folder(p) => p.join(WEIGHTS).display().to_string(),
+                Origin::Folder(p) => p.display().to_string(),
                 Origin::Bundled => "the bundled model".into(),
             };
             format!(
-                "{place}: {}; expected only the tensors that model.yaml asks for",
+                "{place}: {}; expected only the tensors that its YAML asks for",
                 self.report
             )
         })
     }
 }
 
+/// The definition in a YAML text.
+fn parse(place: &str, text: &str) -> Result<Config> {
+    Config::parse(text).map_err(|e| fault(place, e, DEFINITION))
+}
+
 /// What model.yaml should be, for messages.
 const DEFINITION: &str = "a mapping with nc, backbone and head, as Ultralytics writes it";
 
 /// A problem with one file whose words may already end in what was expected.
-fn fault(file: String, message: String, expected: &str) -> Error {
+fn fault(file: &str, message: String, expected: &str) -> Error {
     // A message of candle may carry a backtrace behind its first line.
     let message = message.lines().next().unwrap_or_default();
     match message.rsplit_once("; expected ") {

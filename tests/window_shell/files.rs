@@ -27,7 +27,7 @@ impl eframe::Storage for Storage {
     fn flush(&mut self) {}
 }
 
-fn type_path(harness: &mut Harness<'_, App>, text: &str) {
+pub fn type_path(harness: &mut Harness<'_, App>, text: &str) {
     let hint = "Type or paste a path and press Enter";
     harness
         .get_by(|n| n.role() == Role::TextInput && n.data().placeholder() == Some(hint))
@@ -40,12 +40,12 @@ fn type_path(harness: &mut Harness<'_, App>, text: &str) {
     settle(harness);
 }
 
-fn errors(app: &App) -> Vec<String> {
+pub fn errors(app: &App) -> Vec<String> {
     let errors = app.messages().iter().filter(|m| m.kind == Kind::Error);
     errors.map(|m| m.text.clone()).collect()
 }
 
-fn repository(path: &str) -> PathBuf {
+pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
