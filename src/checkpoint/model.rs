@@ -44,6 +44,8 @@ pub struct Model {
     pub card: Card,
     /// The network with its weights.
     pub network: Network,
+    /// The weights file as it is called in messages.
+    pub weights_file: String,
     /// How the weights fitted.
     pub report: LoadReport,
     /// Differs between models: a hash of YAML and weights.
@@ -161,6 +163,7 @@ impl Model {
             classes: class_names(&config, &card),
             digest: digest(&[files.yaml.1.as_bytes(), files.weights.1]),
             device: device.clone(),
+            weights_file: weights.clone(),
             origin,
             config,
             card,
@@ -186,14 +189,8 @@ impl Model {
     /// A sentence on tensors in the file that nothing asked for, if there are any.
     pub fn warning(&self) -> Option<String> {
         (!self.report.unused.is_empty()).then(|| {
-            let place = match &self.origin {
-                Origin::Folder(p) => p.display().to_string(),
-                Origin::Bundled => "the bundled model".into(),
-            };
-            format!(
-                "{place}: {}; expected only the tensors that its YAML asks for",
-                self.report
-            )
+            let expected = "only the tensors that its YAML asks for";
+            Error::file(&self.weights_file, &self.report, expected).to_string()
         })
     }
 }
