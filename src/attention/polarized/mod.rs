@@ -7,6 +7,8 @@
 //! Source: Liu et al., "Polarized Self-Attention: Towards High-quality Pixel-wise Regression",
 //! 2021, in the form with LayerNorm and a softmax over the pooled query.
 
+mod original;
+
 use std::sync::Arc;
 
 use candle_core::{D, Result, Tensor};
@@ -29,6 +31,8 @@ pub static MECHANISM: Mechanism = Mechanism {
         "PolarizedSelfAttention",
         "ParallelPolarizedSelfAttention",
         "SequentialPolarizedSelfAttention",
+        "PSA_p",
+        "PSA_s",
     ],
     build,
 };
@@ -89,6 +93,9 @@ fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
     let c = b.channels;
     if c < 2 || !c.is_multiple_of(2) {
         return Err(format!("{c} channels; expected an even number"));
+    }
+    if let "PSA_p" | "PSA_s" = b.module {
+        return original::build(b);
     }
     let form = match b.module {
         "SequentialPolarizedSelfAttention" => Form::Sequential,
@@ -197,7 +204,8 @@ pub struct PolarizedTrace {
     pub spatial_weight: Array,
     /// `[H, W]` softmax over positions: where the channel branch looks; sums to 1.
     pub channel_query: Array,
-    /// `[C/2]` softmax over channels: which channels the spatial branch asks; sums to 1.
+    /// `[C/2]` softmax over channels: which channels the spatial branch asks; sums to 1. In the
+    /// original modules the plain mean of the query, without a softmax.
     pub spatial_query: Array,
     /// `[C, H, W]` input of the module.
     pub input: Tensor,
