@@ -3,7 +3,9 @@
 
 mod common;
 
-use attnscope::attention::{Arg, Attention, BuildArgs, Knobs, Watch, mechanism_of};
+use attnscope::attention::{
+    Arg, Attention, Attributes, BuildArgs, Knobs, Notes, Watch, mechanism_of,
+};
 use serde_json::Value;
 
 use common::compare::{Table, flat};
@@ -65,6 +67,8 @@ impl Case {
             module,
             channels: self.golden.get("x").shape[1],
             args: &args,
+            attributes: &Attributes::new(),
+            notes: &Notes::default(),
             weights: self.golden.weights("p."),
         };
         (mechanism_of(module).unwrap().build)(&args).unwrap()

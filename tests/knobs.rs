@@ -9,7 +9,8 @@ use attnscope::attention::polarized::PolarizedTrace;
 use attnscope::attention::routing::RoutingTrace;
 use attnscope::attention::super_token::SuperTokenTrace;
 use attnscope::attention::{
-    Arg, Attention, BuildArgs, KnobValue, Knobs, Legal, MapSize, Trace, Watch, mechanism_of,
+    Arg, Attention, Attributes, BuildArgs, KnobValue, Knobs, Legal, MapSize, Notes, Trace, Watch,
+    mechanism_of,
 };
 use attnscope::checkpoint::Model;
 use candle_core::{DType, Device, Tensor};
@@ -148,6 +149,8 @@ fn absurd_hyperparameters_of_a_file_are_moved_like_slider_values() {
         module: "BiFormerBlock",
         channels: 8,
         args: &[4096, 2, 1 << 20].map(Arg::Int),
+        attributes: &Attributes::new(),
+        notes: &Notes::default(),
         weights: VarBuilder::zeros(DType::F32, &Device::Cpu),
     };
     let layer = (mechanism_of(args.module).unwrap().build)(&args).unwrap();

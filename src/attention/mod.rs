@@ -14,6 +14,8 @@ pub mod super_token;
 pub mod view;
 
 use std::any::Any;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -43,6 +45,9 @@ pub struct Mechanism {
     pub modules: &'static [&'static str],
     /// Builds the module for one row.
     pub build: fn(&BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String>,
+    /// Builds the module without weights for any feature map of so many channels, to look at a
+    /// layer that has no attention; none where the mechanism means nothing without training.
+    pub probe: Option<fn(usize) -> std::result::Result<Box<dyn Attention>, String>>,
 }
 
 /// Every mechanism that can be built and watched.
@@ -77,6 +82,35 @@ pub enum Arg {
     List(Vec<Arg>),
 }
 
+/// Hyperparameters that a pickled module carries itself, by dotted path below its row:
+/// `n_win`, `stoken_refine.num_heads`, `cv1.act`. They win over the arguments of the row.
+pub type Attributes = BTreeMap<String, Arg>;
+
+/// Takes down what was decided where a definition leaves a choice.
+#[derive(Debug, Default)]
+pub struct Notes {
+    row: String,
+    taken: RefCell<Vec<String>>,
+}
+
+impl Notes {
+    /// From here on the notes are about this row.
+    pub fn start_row(&mut self, row: usize, module: &str) {
+        self.row = format!("row {row} ({module})");
+    }
+
+    /// Takes down one sentence about the row.
+    pub fn add(&self, sentence: impl std::fmt::Display) {
+        let note = format!("{}: {sentence}", self.row);
+        self.taken.borrow_mut().push(note);
+    }
+
+    /// All sentences.
+    pub fn finish(self) -> Vec<String> {
+        self.taken.into_inner()
+    }
+}
+
 /// What a mechanism is built from.
 pub struct BuildArgs<'a> {
     /// Module name of the row.
@@ -85,11 +119,20 @@ pub struct BuildArgs<'a> {
     pub channels: usize,
     /// Arguments of the row.
     pub args: &'a [Arg],
+    /// Hyperparameters that the checkpoint states itself.
+    pub attributes: &'a Attributes,
+    /// Where decisions are taken down.
+    pub notes: &'a Notes,
     /// Weights of the row.
     pub weights: VarBuilder<'a>,
 }
 
 impl BuildArgs<'_> {
+    /// The attribute of this name, or else argument `i` of the row.
+    pub fn arg(&self, i: usize, name: &str) -> Option<&Arg> {
+        self.attributes.get(name).or_else(|| self.args.get(i))
+    }
+
     /// Argument `i` as a count within `1..=max`, or `default` where it is not given.
     pub fn count(
         &self,
@@ -98,7 +141,7 @@ impl BuildArgs<'_> {
         default: usize,
         max: usize,
     ) -> std::result::Result<usize, String> {
-        match self.args.get(i) {
+        match self.arg(i, name) {
             None | Some(Arg::None) => Ok(default),
             Some(Arg::Int(v)) if *v >= 1 && *v as u64 <= max as u64 => Ok(*v as usize),
             Some(other) => Err(format!(
@@ -110,7 +153,7 @@ impl BuildArgs<'_> {
 
     /// Argument `i` as a switch, or `default` where it is not given.
     pub fn switch(&self, i: usize, name: &str, default: bool) -> std::result::Result<bool, String> {
-        match self.args.get(i) {
+        match self.arg(i, name) {
             None | Some(Arg::None) => Ok(default),
             Some(Arg::Bool(b)) => Ok(*b),
             Some(other) => Err(format!(

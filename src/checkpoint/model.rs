@@ -29,8 +29,8 @@ pub enum Origin {
     Folder(PathBuf),
 }
 
-/// A model ready to run.
-#[derive(Debug)]
+/// A model ready to run. Cloning shares the weights.
+#[derive(Debug, Clone)]
 pub struct Model {
     /// Name from the card, or of the folder.
     pub name: String,
@@ -141,6 +141,13 @@ impl Model {
         let (builder, recorder) = source.into_builder(device);
         let network = Network::build(&config, &builder)
             .map_err(|e| fault(yaml, e, "a detector that can be built"))?;
+        if let Some(stop) = network.stopped() {
+            let problem = format!(
+                "row {} ({}): the module is not known",
+                stop.row, stop.module
+            );
+            return Err(Error::file(yaml, problem, "a detector that can be built"));
+        }
         drop(builder);
         let report = recorder.report();
         if !report.is_whole() {
@@ -170,6 +177,14 @@ impl Model {
             network,
             report,
         })
+    }
+
+    /// The same model with another network of the same weights, such as one with a probe.
+    pub fn with_network(&self, network: Network) -> Self {
+        Self {
+            network,
+            ..self.clone()
+        }
     }
 
     /// The input side to start with: the card's best, or 640, as a multiple of the stride.

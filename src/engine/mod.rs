@@ -1,6 +1,7 @@
 //! Picture + model + settings to an outcome: reuse of what did not change, and the thread that
 //! does it while the window goes on.
 
+mod ahead;
 mod device;
 mod figures;
 mod outcome;

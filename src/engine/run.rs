@@ -12,7 +12,7 @@ use super::{Detected, LayerTrace, Outcome, Scene, Settings, Timing};
 use crate::attention::{Legal, Trace, Watch};
 use crate::checkpoint::Model;
 use crate::picture::{Letterbox, Photo};
-use crate::yolo::{self, Head, Module, Output, RawHead};
+use crate::yolo::{self, Head, Layer, Module, Output, RawHead};
 use crate::{Error, Result};
 
 /// Memory for outputs and traces of earlier settings.
@@ -72,7 +72,9 @@ struct Plan {
     held: Vec<Option<Entry>>,
     /// Rows whose output is worth keeping.
     keep: Vec<bool>,
-    /// The last row that reads each row.
+    /// The rows in the order in which they run.
+    order: Vec<usize>,
+    /// The last place in that order at which somebody reads each row.
     last_reader: Vec<usize>,
 }
 
@@ -88,6 +90,11 @@ impl Engine {
     /// Memory held for earlier settings, in bytes.
     pub fn remembered_bytes(&self) -> usize {
         self.store.bytes()
+    }
+
+    /// Most memory that may be held for earlier settings, in bytes.
+    pub fn budget(&self) -> usize {
+        self.store.budget()
     }
 
     /// Lets go of everything that was computed before.
@@ -113,7 +120,8 @@ impl Engine {
         let mut input: Option<Tensor> = None;
         let mut maps: Vec<Option<Output>> = vec![None; layers.len()];
 
-        for (row, layer) in layers.iter().enumerate() {
+        for (place, &row) in plan.order.iter().enumerate() {
+            let layer = &layers[row];
             let watch = &plan.watch[row];
             let entry = if plan.run[row] {
                 if !listener.layer(row, layers.len(), &layer.name) {
@@ -157,16 +165,18 @@ impl Engine {
             }
             // Large early maps are let go as soon as nobody needs them.
             for (map, last) in maps.iter_mut().zip(&plan.last_reader) {
-                if *last <= row {
+                if *last <= place {
                     *map = None;
                 }
             }
         }
-        let Some(Some(Output::Raw(raw))) = maps.pop() else {
-            return Err(candle_core::Error::Msg("the network gave no boxes".into()).into());
-        };
         timing.ran = timing.by_row.len();
-        let detected = detect(wish, &scene, &raw, plan.head);
+        let raw = match model.network.head_row().map(|row| maps[row].take()) {
+            Some(Some(Output::Raw(raw))) => Some(raw),
+            Some(_) => return Err(candle_core::Error::msg("the network gave no boxes").into()),
+            None => None,
+        };
+        let detected = detect(wish, &scene, raw.as_deref(), plan.head);
         timing.total = start.elapsed();
         Ok(Outcome {
             scene,
@@ -209,6 +219,7 @@ impl Engine {
             run: vec![false; n],
             held: vec![None; n],
             keep: worth_keeping(&wish.model),
+            order: order_of(layers),
             last_reader: vec![0; n],
         };
         let picture = hash(&(wish.photo.digest, scene.letterbox, wish.model.digest));
@@ -221,18 +232,24 @@ impl Engine {
             let legal = wish.settings.legal(&wish.model, row);
             let knobs = legal.as_ref().map(|l| &l.values);
             let head = matches!(layer.module, Module::Detect(_)).then_some(plan.head);
-            plan.keys.push(hash(&(row, sources, knobs, head)));
+            // A probe is known by what it is and where, so that it may come and go.
+            let what = (!layer.probe).then_some(row).ok_or(&layer.name);
+            plan.keys.push(hash(&(what, sources, knobs, head)));
             plan.legal.extend(legal.map(|l| (row, l)));
             let watch = wish.settings.watch.get(&row).unwrap_or(&off);
             plan.watch.push(watch.clone());
-            for from in layer.from.iter().flatten() {
-                plan.last_reader[*from] = row;
+        }
+        for (place, &row) in plan.order.iter().enumerate() {
+            for from in layers[row].from.iter().flatten() {
+                plan.last_reader[*from] = place;
             }
         }
-        plan.last_reader[n - 1] = n;
         // From the head back: a row runs if it is needed and not remembered.
         let mut needed: Vec<bool> = plan.watch.iter().map(Watch::is_on).collect();
-        needed[n - 1] = true;
+        if let Some(head) = wish.model.network.head_row() {
+            plan.last_reader[head] = n;
+            needed[head] = true;
+        }
         for row in (0..n).rev() {
             if !needed[row] {
                 continue;
@@ -256,7 +273,11 @@ impl Engine {
         trace: &Arc<dyn Trace>,
     ) -> LayerTrace {
         let legal = plan.legal.get(&row).cloned().unwrap_or_default();
-        let mut badges = wish.model.card.untrained(&legal.values);
+        let probe = wish.model.network.layers()[row].probe;
+        let mut badges = match probe {
+            true => vec!["probe: computed beside the network, not in it".into()],
+            false => wish.model.card.untrained(&legal.values),
+        };
         if wish.model.card.random {
             badges.insert(0, "random weights".into());
         }
@@ -286,9 +307,10 @@ pub fn network_input(scene: &Scene) -> Result<Tensor> {
     Ok((t.to_dtype(DType::F32)? / 255.0)?)
 }
 
-fn detect(wish: &Wish, scene: &Scene, raw: &RawHead, head: Head) -> Detected {
+/// The detections; none where the network has no head.
+fn detect(wish: &Wish, scene: &Scene, raw: Option<&RawHead>, head: Head) -> Detected {
     let thresholds = wish.settings.thresholds;
-    let mut list = yolo::detections(raw, head, thresholds);
+    let mut list = raw.map_or_else(Vec::new, |raw| yolo::detections(raw, head, thresholds));
     for d in &mut list {
         d.rect = scene.letterbox.to_photo(d.rect);
     }
@@ -298,6 +320,14 @@ fn detect(wish: &Wish, scene: &Scene, raw: &RawHead, head: Head) -> Detected {
         head,
         thresholds,
     }
+}
+
+/// The rows, each followed by the probes on it: what is looked at comes before what is not.
+fn order_of(layers: &[Arc<Layer>]) -> Vec<usize> {
+    let on = |row| move |p: &usize| layers[*p].probe && layers[*p].from == [Some(row)];
+    let rows = (0..layers.len()).filter(|&row| !layers[row].probe);
+    rows.flat_map(|row| std::iter::once(row).chain((0..layers.len()).filter(on(row))))
+        .collect()
 }
 
 /// Rows that a knob can change, and the rows that feed them: only those are ever needed again.

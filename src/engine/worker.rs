@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::ahead::{self, WhileIdle};
 use super::{Detected, Engine, LayerTrace, Listener, Outcome, Scene, Settings, Timing, Wish};
 use crate::Error;
 use crate::checkpoint::Model;
@@ -16,6 +17,9 @@ use crate::picture::Photo;
 /// After this many runs in a row that a newer wish stopped, one runs to its end, so that
 /// detections follow even while a hand never rests.
 const PATIENCE: u32 = 4;
+
+/// No wish for so long means that the hand rests.
+const REST: Duration = Duration::from_millis(60);
 
 /// How far the running wish has come.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,7 +168,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The thread: wait for a wish, run it, publish.
 fn serve(shared: &Shared, mut engine: Engine, wake: &Wake) {
     let mut stopped_in_a_row = 0;
-    while let Some(wish) = next_wish(shared) {
+    let mut ahead = Ahead::default();
+    while let Some(wish) = next_wish(shared, &mut engine, &mut ahead) {
         let mut reporter = Reporter {
             shared,
             wake,
@@ -182,24 +187,93 @@ fn serve(shared: &Shared, mut engine: Engine, wake: &Wake) {
             Err(Error::Cancelled) => stopped_in_a_row + 1,
             _ => 0,
         };
+        let fulfilled = result.is_ok();
         publish(shared, |s| settle(s, &wish, result));
         wake();
+        if fulfilled {
+            ahead.plan(wish);
+        }
     }
 }
 
-fn next_wish(shared: &Shared) -> Option<Wish> {
-    let mut inbox = lock(&shared.inbox);
+/// What to compute while nobody wishes for anything.
+#[derive(Default)]
+struct Ahead {
+    last: Option<Wish>,
+    /// The next one is at the end.
+    todo: Vec<Settings>,
+}
+
+impl Ahead {
+    fn plan(&mut self, wish: Wish) {
+        let before = self.last.as_ref().filter(|last| {
+            Arc::ptr_eq(&last.model, &wish.model) && Arc::ptr_eq(&last.photo, &wish.photo)
+        });
+        self.todo = ahead::neighbours(&wish, before.map(|w| &w.settings));
+        self.todo.reverse();
+        self.last = Some(wish);
+    }
+
+    /// Computes one position for the engine to remember, unless a wish arrives.
+    fn step(&mut self, shared: &Shared, engine: &mut Engine) {
+        let (Some(last), Some(settings)) = (&self.last, self.todo.pop()) else {
+            return;
+        };
+        let wish = Wish {
+            settings,
+            ..last.clone()
+        };
+        let newest = || shared.newest.load(Ordering::Acquire);
+        let quiet = || newest() == wish.number;
+        let mut listener = WhileIdle(&quiet);
+        let held = engine.remembered_bytes();
+        let run = AssertUnwindSafe(|| engine.run(&wish, &mut listener).map(drop));
+        match std::panic::catch_unwind(run) {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => self.todo.clear(),
+            Err(_) => {
+                engine.forget();
+                self.todo.clear();
+            }
+        }
+        // What was wished for must not be pushed out by what might be.
+        let cost = engine.remembered_bytes().saturating_sub(held);
+        let room = engine.budget().saturating_sub(engine.remembered_bytes());
+        if room < cost.max(engine.budget() / 4) {
+            self.todo.clear();
+        }
+    }
+}
+
+/// Waits for a wish. While none comes, neighbouring slider positions are computed.
+fn next_wish(shared: &Shared, engine: &mut Engine, ahead: &mut Ahead) -> Option<Wish> {
     loop {
+        let mut inbox = lock(&shared.inbox);
         if inbox.stop {
             return None;
         }
         if let Some(wish) = inbox.wish.take() {
             return Some(wish);
         }
-        inbox = shared
+        if ahead.todo.is_empty() {
+            drop(
+                shared
+                    .arrived
+                    .wait(inbox)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
+            continue;
+        }
+        // A hand that moves leaves a wish every frame: only a resting one gets here.
+        let (guard, rest) = shared
             .arrived
-            .wait(inbox)
+            .wait_timeout_while(inbox, REST, |inbox| inbox.wish.is_none() && !inbox.stop)
             .unwrap_or_else(PoisonError::into_inner);
+        inbox = guard;
+        drop(inbox);
+        if rest.timed_out() {
+            ahead.step(shared, engine);
+        }
     }
 }
 

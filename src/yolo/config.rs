@@ -3,10 +3,12 @@
 //! A YAML file is untrusted: every number is checked before anything is built from it, and each
 //! message names the row.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::attention::Arg;
+use crate::attention::{Arg, Attributes};
 
 /// Limits far beyond any detector, that keep a hostile file from taking the machine.
 const MAX_BYTES: usize = 1 << 20;
@@ -25,6 +27,8 @@ pub struct Row {
     pub module: String,
     /// Arguments as written, with `nc` replaced.
     pub args: Vec<Arg>,
+    /// Hyperparameters that the checkpoint states itself; they win over the arguments.
+    pub attributes: Attributes,
 }
 
 /// Depth, width and largest channel count of a scale.
@@ -69,6 +73,8 @@ struct Raw {
     width_multiple: Option<f64>,
     backbone: Option<Value>,
     head: Option<Value>,
+    /// By row number: hyperparameters by dotted path. Not Ultralytics' own; written by `convert`.
+    attributes: Option<BTreeMap<String, BTreeMap<String, Value>>>,
 }
 
 impl Config {
@@ -92,6 +98,20 @@ impl Config {
         };
         let raw: Raw = serde_saphyr::from_str_with_options(text, options)
             .map_err(|e| parser_problem(&e.to_string()))?;
+        Self::from_raw(raw)
+    }
+
+    /// Reads the same mapping from a value that is no text, as it lies in a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Config::parse`].
+    pub fn from_value(value: Value) -> Result<Self, String> {
+        let raw: Raw =
+            serde_json::from_value(value).map_err(|e| format!("not a model definition ({e})"))?;
+        Self::from_raw(raw)
+    }
+
+    fn from_raw(raw: Raw) -> Result<Self, String> {
         let classes = whole(raw.nc.as_ref(), "nc", 1, MAX_CLASSES)?
             .ok_or("nc is missing; expected the number of classes")?;
         let reg_max = whole(raw.reg_max.as_ref(), "reg_max", 1, 64)?.unwrap_or(16);
@@ -122,10 +142,34 @@ impl Config {
                 config.rows.push(row);
             }
         }
+        for (row, attributes) in raw.attributes.iter().flatten() {
+            config
+                .set_attributes(row, attributes)
+                .map_err(|e| format!("attributes of row {row}: {e}"))?;
+        }
         if config.rows.is_empty() {
             return Err("there are no rows".into());
         }
         Ok(config)
+    }
+
+    fn set_attributes(
+        &mut self,
+        row: &str,
+        attributes: &BTreeMap<String, Value>,
+    ) -> Result<(), String> {
+        let index = row.parse::<usize>().ok().filter(|i| *i < self.rows.len());
+        let Some(index) = index else {
+            return Err(format!(
+                "there is no such row; expected 0 to {}",
+                self.rows.len().saturating_sub(1)
+            ));
+        };
+        for (name, value) in attributes {
+            let value = self.arg(value, 0).map_err(|e| format!("{name}: {e}"))?;
+            self.rows[index].attributes.insert(name.clone(), value);
+        }
+        Ok(())
     }
 
     /// `args[0]` scaled as channels: `8 · ceil(min(c, max_channels) · width / 8)`.
@@ -170,6 +214,7 @@ impl Config {
             repeats: scaled_repeats(repeats, self.scale.depth),
             module: module.trim_start_matches("nn.").to_owned(),
             args,
+            attributes: Attributes::new(),
         })
     }
 

@@ -1,6 +1,8 @@
 //! YOLO detectors: the configuration of a network, its blocks, its head and its detections.
 
+mod args;
 mod blocks;
+mod build;
 mod config;
 mod detect;
 mod detections;
@@ -9,4 +11,4 @@ mod network;
 pub use config::{Config, Row, Scale};
 pub use detect::{Detect, Level, RawHead};
 pub use detections::{Detection, Head, MAX_DETECTIONS, Thresholds, decode, detections, iou, top_k};
-pub use network::{BlockModule, Layer, Module, Network, Output};
+pub use network::{BlockModule, Layer, Module, Network, Output, Stop};

@@ -35,6 +35,7 @@ pub static MECHANISM: Mechanism = Mechanism {
         "PSA_s",
     ],
     build,
+    probe: None,
 };
 
 /// LayerNorm epsilon over the channel logits.

@@ -179,7 +179,7 @@ mod tests {
     use candle_core::{DType, Device};
 
     use super::*;
-    use crate::attention::mechanism_of;
+    use crate::attention::{Attributes, Notes, mechanism_of};
 
     /// Runs a module of 8 channels, all of whose weights are `weight`, on `x` `[1, 8, 1, 2]`.
     fn run(module: &str, weight: f32, x: [f32; 2]) -> Vec<f32> {
@@ -203,6 +203,8 @@ mod tests {
             module,
             channels: 8,
             args: &[],
+            attributes: &Attributes::new(),
+            notes: &Notes::default(),
             weights: VarBuilder::from_tensors(all, DType::F32, &Device::Cpu),
         };
         let layer = (mechanism_of(module).unwrap().build)(&args).unwrap();

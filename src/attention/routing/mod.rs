@@ -33,6 +33,7 @@ pub static MECHANISM: Mechanism = Mechanism {
     about: "Each region reads only from the few regions that its router ranks highest.",
     modules: &["BiLevelRoutingAttention", "BiFormerBlock"],
     build,
+    probe: None,
 };
 
 /// Largest number of token-to-token weights that one layer may compute.

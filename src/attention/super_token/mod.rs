@@ -29,6 +29,7 @@ pub static MECHANISM: Mechanism = Mechanism {
     about: "Pixels join the nine super tokens around them; the super tokens attend to each other.",
     modules: &["StokenAttention", "StokenBlock"],
     build,
+    probe: None,
 };
 
 /// Largest `heads · N²` (N super tokens) that is computed: 32 M weights are 128 MB.
