@@ -56,7 +56,10 @@ mod tests {
         let variance = numbers.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / n;
         assert!(mean.abs() < 2e-3, "{mean}");
         let expected = 2.0 / (16.0 * 9.0);
-        assert!((variance / expected - 1.0).abs() < 0.03, "{variance} beside {expected}");
+        assert!(
+            (variance / expected - 1.0).abs() < 0.03,
+            "{variance} beside {expected}"
+        );
     }
 
     #[test]

@@ -42,7 +42,10 @@ impl fmt::Display for RandomRow {
             _ => ("tensors", "are"),
         };
         let n = self.tensors;
-        write!(f, "random weights: {n} {tensors} of this layer {are} not in the file")
+        write!(
+            f,
+            "random weights: {n} {tensors} of this layer {are} not in the file"
+        )
     }
 }
 

@@ -54,7 +54,7 @@ impl Slot {
 
     /// How many numbers it has; `None` if no memory can hold them.
     pub(super) fn count(&self) -> Option<u64> {
-        let sides = self.shape.iter();
+        let mut sides = self.shape.iter();
         sides.try_fold(1u64, |n, &side| n.checked_mul(side as u64))
     }
 
@@ -190,7 +190,10 @@ pub(super) fn unwrap_names(slots: &mut BTreeMap<String, Slot>) -> Option<String>
     }
     let renamed = std::mem::take(slots).into_iter().map(|(name, slot)| {
         let rest = same(&name).then(|| name.get(length..)).flatten();
-        (rest.map_or(name.clone(), |rest| format!("model.{rest}")), slot)
+        (
+            rest.map_or(name.clone(), |rest| format!("model.{rest}")),
+            slot,
+        )
     });
     slots.extend(renamed);
     Some(match prefix.as_str() {
@@ -261,12 +264,21 @@ mod tests {
         };
         let plain = ["model.0.conv.weight", "model.11.bn.bias"];
         assert_eq!(renamed(&plain), (plain.map(String::from).to_vec(), false));
-        for before in ["model.model.", "module.model.", "module.", "", "_orig_mod.module."] {
+        for before in [
+            "model.model.",
+            "module.model.",
+            "module.",
+            "",
+            "_orig_mod.module.",
+        ] {
             let names = plain.map(|n| n.replace("model.", before));
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             assert_eq!(renamed(&names), (plain.map(String::from).to_vec(), true));
         }
-        for other in [["model.0.a", "model.model.1.b"], ["backbone.0.a", "model.0.a"]] {
+        for other in [
+            ["model.0.a", "model.model.1.b"],
+            ["backbone.0.a", "model.0.a"],
+        ] {
             assert!(!renamed(&other).1, "{other:?}");
         }
         let (names, _) = renamed(&["module.0.a", "updates"]);

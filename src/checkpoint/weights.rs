@@ -7,11 +7,11 @@ use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::var_builder::SimpleBackend;
 
+use super::Digest;
 use super::bytes::Bytes;
-use super::digest::Digest;
 use super::random;
 use super::report::{LoadReport, Misshaped, Named};
-use super::tensors::{Slot, Tensors, unwrap_names};
+use super::tensors::{Slot, Tensors};
 use super::{flat, torch};
 
 /// A network may ask for as many numbers again as the file holds, and this many more. Beyond that
@@ -52,7 +52,7 @@ impl WeightSource {
     /// One sentence on what is wrong with the file.
     pub fn parse(bytes: &[u8]) -> std::result::Result<Self, String> {
         let bytes = Bytes::Memory(bytes.to_vec().into());
-        flat::read(bytes).map(|tensors| Self::new(tensors).0)
+        flat::read(bytes).map(Self::new)
     }
 
     /// Reads the directory of a PyTorch checkpoint in memory.
@@ -62,19 +62,17 @@ impl WeightSource {
     pub fn parse_torch(bytes: &[u8]) -> std::result::Result<Self, String> {
         let bytes = Bytes::Memory(bytes.to_vec().into());
         let slots = torch::read(&bytes)?.slots;
-        Ok(Self::new(Tensors { bytes, slots }).0)
+        Ok(Self::new(Tensors { bytes, slots }))
     }
 
-    /// A source of these tensors, and a note if their names had to be changed.
-    pub(super) fn new(mut tensors: Tensors) -> (Self, Option<String>) {
-        let note = unwrap_names(&mut tensors.slots);
+    /// A source of these tensors.
+    pub(super) fn new(tensors: Tensors) -> Self {
         let numbers = tensors.numbers();
-        let source = Self {
+        Self {
             budget: numbers.saturating_mul(2).saturating_add(SLACK),
             tensors,
             notes: Arc::default(),
-        };
-        (source, note)
+        }
     }
 
     /// A source without tensors: everything is drawn at random.

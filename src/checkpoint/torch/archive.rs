@@ -36,9 +36,11 @@ impl Archive {
         let start = bytes.read(0, bytes.len().min(LEGACY.len() as u64));
         let start = start.map_err(|e| format!("it cannot be read ({e})"))?;
         if start.starts_with(LEGACY) {
-            return Err("it is in the format of PyTorch before 1.6; expected a zip archive: \
+            return Err(
+                "it is in the format of PyTorch before 1.6; expected a zip archive: \
                  load it with torch.load and save it again with torch.save"
-                .into());
+                    .into(),
+            );
         }
         if !start.starts_with(ZIP) {
             return Err(format!("it is no zip archive; expected {EXPECTED}"));
@@ -61,10 +63,9 @@ impl Archive {
                 return Err(format!("{name} in it is packed; expected {EXPECTED}"));
             }
             let length = entry.size();
-            let place = entry.data_start().filter(|at| {
-                at.checked_add(length)
-                    .is_some_and(|end| end <= bytes.len())
-            });
+            let place = entry
+                .data_start()
+                .filter(|at| at.checked_add(length).is_some_and(|end| end <= bytes.len()));
             let Some(at) = place else {
                 return Err(format!("it is shorter than its directory says: {name}"));
             };

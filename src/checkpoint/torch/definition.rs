@@ -73,7 +73,9 @@ fn refuse_other_tasks(task: Option<&str>, class: &str, tree: &Tree) -> Result<()
         _ => return Ok(()),
     };
     let class = shown(class);
-    Err(format!("it is {what} ({class}); expected a detection model"))
+    Err(format!(
+        "it is {what} ({class}); expected a detection model"
+    ))
 }
 
 /// The definition with what the checkpoint knows better than it.
@@ -112,7 +114,9 @@ fn one_to_one(definition: &mut Map<String, Json>, tree: &Tree, notes: &mut Vec<S
     };
     let start = format!("model.{last}.one2one_");
     let mut after = tree.slots.range(start.clone()..);
-    let has = after.next().is_some_and(|(name, _)| name.starts_with(&start));
+    let has = after
+        .next()
+        .is_some_and(|(name, _)| name.starts_with(&start));
     let said = definition.get("end2end").and_then(Json::as_bool);
     let v10 = tree.rows.get(last).is_some_and(|c| c == "v10Detect");
     if has != said.unwrap_or(v10) {

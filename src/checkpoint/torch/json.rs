@@ -45,9 +45,8 @@ fn convert(arena: &Arena<'_>, id: Id, depth: usize, left: &mut usize) -> Option<
         },
         Value::Sequence(items) if depth > 0 => {
             let items = items.iter();
-            let list: Option<Vec<Json>> = items
-                .map(|i| convert(arena, *i, depth - 1, left))
-                .collect();
+            let list: Option<Vec<Json>> =
+                items.map(|i| convert(arena, *i, depth - 1, left)).collect();
             Json::Array(list?)
         }
         Value::Dict(pairs) if depth > 0 => {

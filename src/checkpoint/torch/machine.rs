@@ -47,7 +47,10 @@ pub(super) fn read(data: &[u8]) -> Result<Pickle<'_>, String> {
 }
 
 fn distinct<'a>(arena: &Arena<'a>, calls: Vec<Id>) -> Vec<(&'a str, &'a str)> {
-    let mut names: Vec<_> = calls.into_iter().filter_map(|id| arena.global(id)).collect();
+    let mut names: Vec<_> = calls
+        .into_iter()
+        .filter_map(|id| arena.global(id))
+        .collect();
     names.sort_unstable();
     names.dedup();
     names

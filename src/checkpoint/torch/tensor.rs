@@ -103,20 +103,30 @@ impl Place<'_, '_> {
         let (key, kind, held) = self.storage().ok_or("names no storage")?;
         let (numbers, size) = match self.number_type {
             None => numbers(kind),
-            Some(id) => self.arena.global(id).map_or(numbers(""), |(_, n)| numbers(n)),
+            Some(id) => self
+                .arena
+                .global(id)
+                .map_or(numbers(""), |(_, n)| numbers(n)),
         };
-        let shape = self.sides(self.shape).ok_or("has no shape")?;
-        let strides = self.sides(self.strides).ok_or("has no strides")?;
+        let shape = self
+            .sides(self.shape)
+            .ok_or("has a shape that no memory can hold")?;
+        let strides = self
+            .sides(self.strides)
+            .ok_or("has strides that no memory can hold")?;
         let offset = self.arena.int(self.offset).map(u64::try_from);
         let Some(Ok(offset)) = offset else {
-            return Err("begins nowhere".into());
+            return Err("begins beyond any storage".into());
         };
         if shape.len() != strides.len() {
             let (n, m) = (shape.len(), strides.len());
             return Err(format!("has {n} axes and {m} strides"));
         }
         let Some(&(start, length)) = storages.get(key) else {
-            return Err(format!("needs the entry data/{}, which is missing", shown(key)));
+            return Err(format!(
+                "needs the entry data/{}, which is missing",
+                shown(key)
+            ));
         };
         let slot = Slot {
             numbers,
@@ -126,7 +136,10 @@ impl Place<'_, '_> {
         }
         .with_strides(strides);
         let Some(span) = slot.span() else {
-            return Err(format!("has the shape {:?}, which no memory can hold", slot.shape));
+            return Err(format!(
+                "has the shape {:?}, which no memory can hold",
+                slot.shape
+            ));
         };
         let bytes = |n: u64| n.checked_mul(size);
         let first = bytes(offset);
