@@ -109,6 +109,7 @@ impl App {
             self.kept.recent.push(folder);
         }
         self.kept.settings.knobs.clear();
+        self.kept.settings.probes.clear();
         self.kept.settings.size = None;
         self.kept.layer = None;
         self.kept.selection = Selection {

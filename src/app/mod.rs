@@ -17,6 +17,7 @@ mod menu_bar;
 mod open;
 pub mod pane;
 pub mod panes;
+mod probe_panel;
 pub(crate) mod samples;
 mod screenshots;
 mod session;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::pane::Selection;
 use crate::attention::{Watch, routing};
 use crate::checkpoint::Model;
-use crate::engine::{Settings, Snapshot, Worker};
+use crate::engine::{self, Probe, Settings, Snapshot, Worker};
 use crate::picture::Photo;
 
 /// The open photograph and model, and the thread that analyses them.
@@ -13,6 +13,9 @@ pub struct Session {
     worker: Worker,
     photo: Option<Arc<Photo>>,
     model: Option<Arc<Model>>,
+    /// The model without probes.
+    plain: Option<Arc<Model>>,
+    probes: Vec<Probe>,
     snapshot: Arc<Snapshot>,
     /// What the newest wish was made of.
     sent: Option<(Arc<Photo>, Arc<Model>, Settings)>,
@@ -28,6 +31,8 @@ impl Session {
             worker,
             photo: None,
             model: None,
+            plain: None,
+            probes: Vec::new(),
             sent: None,
             told: 0,
         }
@@ -38,7 +43,7 @@ impl Session {
         self.photo.as_ref()
     }
 
-    /// The open model.
+    /// The open model with its probes.
     pub fn model(&self) -> Option<&Arc<Model>> {
         self.model.as_ref()
     }
@@ -50,7 +55,28 @@ impl Session {
 
     /// Puts another model in place.
     pub fn set_model(&mut self, model: Model) {
-        self.model = Some(Arc::new(model));
+        let model = Arc::new(model);
+        self.plain = Some(model.clone());
+        self.model = Some(model);
+        self.probes.clear();
+    }
+
+    /// Attaches the probes that are set. One that cannot be attached is taken out of the settings;
+    /// returns why.
+    pub fn follow_probes(&mut self, settings: &mut Settings) -> Option<String> {
+        let plain = self.plain.as_ref()?;
+        if settings.probes == self.probes {
+            return None;
+        }
+        let mut problem = None;
+        let model = engine::attach(plain, &settings.probes).unwrap_or_else(|why| {
+            problem = Some(why);
+            settings.probes.clear();
+            plain.clone()
+        });
+        self.model = Some(model);
+        self.probes.clone_from(&settings.probes);
+        problem
     }
 
     /// Fetches the newest snapshot. Returns the message of a run that failed, once.

@@ -125,6 +125,14 @@ impl App {
         }
     }
 
+    /// Asks the engine for what is set now.
+    fn wish(&mut self) {
+        if let Some(problem) = self.session.follow_probes(&mut self.kept.settings) {
+            self.toasts.error(problem);
+        }
+        self.session.wish(&self.kept.settings, &self.kept.selection);
+    }
+
     /// What arrives through the window: dropped files, and pictures or paths from the clipboard.
     fn receive(&mut self, ctx: &egui::Context) {
         if let Some((path, more)) = drop::dropped(ctx) {
@@ -254,7 +262,7 @@ impl eframe::App for App {
         if let Some(failure) = self.session.refresh() {
             self.toasts.error(failure);
         }
-        self.session.wish(&self.kept.settings, &self.kept.selection);
+        self.wish();
     }
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
@@ -276,7 +284,7 @@ impl eframe::App for App {
         }
         let held = ctx.input(|i| i.pointer.any_down());
         self.history.follow(&self.kept.settings, held);
-        self.session.wish(&self.kept.settings, &self.kept.selection);
+        self.wish();
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {

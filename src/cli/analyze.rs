@@ -67,6 +67,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<()> {
         eprintln!("attnscope: {note}");
     }
     let model = Arc::new(open_model(args.model.as_deref(), &open.device)?);
+    let model = engine::attach(&model, &args.probe).map_err(Error::Setting)?;
     let settings = settings(args, &model)?;
     for (place, clamps) in clamps(&settings, &model) {
         for clamp in clamps {
@@ -124,6 +125,7 @@ fn settings(args: &AnalyzeArgs, model: &Model) -> Result<Settings> {
             confidence: args.conf,
             iou: args.iou,
         },
+        probes: args.probe.clone(),
         ..Settings::default()
     };
     if let Some(head) = args.head.map(Into::into) {
