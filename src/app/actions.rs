@@ -156,7 +156,7 @@ impl App {
 
     fn command(&mut self, command: Command, ctx: &egui::Context) {
         match command {
-            Command::OpenPicture | Command::OpenModel => {
+            Command::OpenPicture | Command::OpenModel | Command::OpenCheckpoint => {
                 if let Some(dialog) = command.dialog() {
                     self.opener.ask(dialog);
                 }
@@ -175,6 +175,7 @@ impl App {
                 ctx.set_theme(theme);
             }
             Command::Messages => self.toasts.list_open = !self.toasts.list_open,
+            Command::LoadReport => self.report_open = true,
             Command::About => self.about_open = true,
         }
     }

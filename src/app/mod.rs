@@ -18,6 +18,7 @@ mod open;
 pub mod pane;
 pub mod panes;
 mod probe_panel;
+mod report;
 pub(crate) mod samples;
 mod screenshots;
 mod session;

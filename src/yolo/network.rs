@@ -54,6 +54,16 @@ pub struct Stop {
     pub module: String,
 }
 
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { row, module } = self;
+        write!(
+            f,
+            "the network ends before row {row}, whose module {module} is not known"
+        )
+    }
+}
+
 /// What a row put out.
 #[derive(Debug, Clone)]
 pub enum Output {
