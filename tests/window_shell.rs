@@ -112,7 +112,7 @@ fn the_window_opens_on_the_bundled_model_and_picture_analysed() {
     );
     assert_eq!(
         app.snapshot().traces.keys().copied().collect::<Vec<_>>(),
-        [5, 8, 19]
+        [5, 8, 12, 19, 25]
     );
     assert!(app.messages().is_empty(), "{:?}", app.messages());
     assert!(harness.query_by_label("451 × 300").is_some());

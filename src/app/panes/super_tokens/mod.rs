@@ -166,7 +166,11 @@ impl SuperTokens {
     /// Which head's token attention is shown.
     fn heads(&mut self, ui: &mut Ui, trace: &SuperTokenTrace) {
         if self.mode == Mode::Attention {
-            let heads = trace.token_attention.shape().first().copied().unwrap_or(0);
+            let heads = trace
+                .token_attention
+                .as_ref()
+                .and_then(|a| a.shape().first().copied())
+                .unwrap_or(0);
             parts::head_chooser(ui, &mut self.head, heads);
         }
     }
