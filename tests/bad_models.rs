@@ -94,7 +94,7 @@ const YAML: &[(&str, &[&str])] = &[
     ("nc_1e12", &["nc is 1000000000000"]),
     ("width_infinite", &["scale n", ".inf", "width"]),
     ("concat_size_mismatch", &["row 9", "32", "16"]),
-    ("stoken_size_zero", &["row 3", "stoken_size is 0"]),
+    ("stoken_size_zero", &["row 3", "stoken_size is [0, 4]"]),
     (
         "heads_do_not_divide",
         &["row 3", "num_heads 3", "8 channels"],

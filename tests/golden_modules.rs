@@ -71,7 +71,7 @@ impl Case {
             notes: &Notes::default(),
             weights: self.golden.weights("p."),
         };
-        (mechanism_of(module).unwrap().build)(&args).unwrap()
+        (mechanism_of(module).unwrap().build.unwrap())(&args).unwrap()
     }
 
     fn map(&self) -> [usize; 2] {

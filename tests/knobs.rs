@@ -6,6 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use attnscope::attention::polarized::PolarizedTrace;
+use attnscope::attention::position_sensitive::PositionSensitiveTrace;
 use attnscope::attention::routing::RoutingTrace;
 use attnscope::attention::super_token::SuperTokenTrace;
 use attnscope::attention::{
@@ -153,7 +154,7 @@ fn absurd_hyperparameters_of_a_file_are_moved_like_slider_values() {
         notes: &Notes::default(),
         weights: VarBuilder::zeros(DType::F32, &Device::Cpu),
     };
-    let layer = (mechanism_of(args.module).unwrap().build)(&args).unwrap();
+    let layer = (mechanism_of(args.module).unwrap().build.unwrap())(&args).unwrap();
     for map in [[1, 1], [8, 8], [40, 40], [160, 160]] {
         let legal = layer.legal(map, &Knobs::new());
         let moved: Vec<&str> = legal.clamps.iter().map(|c| c.knob.as_str()).collect();
@@ -211,7 +212,8 @@ fn every_slider_position_gives_a_sound_output_and_trace() {
                 let legal = layer.legal([h, w], &wanted);
                 let what = format!("{} row {row}, {:?}", model.name, legal.values);
                 let (y, trace) = layer.forward(&x, &legal.values, &Watch::All).unwrap();
-                assert_eq!(y.dims(), x.dims(), "{what}");
+                let channels = model.network.layers()[row].channels;
+                assert_eq!(y.dims(), [1, channels, h, w], "{what}");
                 assert!(flat(&y).iter().all(|v| v.is_finite()), "{what}");
                 check_trace(&what, trace.unwrap().as_ref(), [h, w]);
                 run += 1;
@@ -231,6 +233,8 @@ fn check_trace(what: &str, trace: &dyn Trace, map: MapSize) {
         check_super_tokens(what, trace);
     } else if let Some(trace) = trace.downcast::<RoutingTrace>() {
         check_routing(what, trace);
+    } else if let Some(trace) = trace.downcast::<PositionSensitiveTrace>() {
+        check_position_sensitive(what, trace);
     } else {
         check_polarized(what, trace.downcast::<PolarizedTrace>().unwrap());
     }
@@ -248,7 +252,7 @@ fn sum_to_one(what: &str, weights: &[f32], n: usize) {
 fn check_super_tokens(what: &str, t: &SuperTokenTrace) {
     let n = t.tokens_count();
     let pixels = t.padded[0] * t.padded[1];
-    sum_to_one(what, t.token_attention.data(), n);
+    sum_to_one(what, t.token_attention.as_ref().unwrap().data(), n);
     for a in &t.affinity {
         assert_eq!(a.shape(), [9, t.padded[0], t.padded[1]], "{what}");
         let by_pixel = |i: usize| (0..9).map(move |k| a.data()[k * pixels + i]);
@@ -290,6 +294,18 @@ fn check_routing(what: &str, t: &RoutingTrace) {
     assert_eq!(t.token_attention.len(), regions, "{what}");
     for weights in t.token_attention.values() {
         sum_to_one(what, weights.data(), weights.shape()[2]);
+    }
+}
+
+fn check_position_sensitive(what: &str, t: &PositionSensitiveTrace) {
+    let n = t.map[0] * t.map[1];
+    for maps in &t.attentions {
+        sum_to_one(what, maps.received.data(), n);
+        assert_eq!(maps.token_attention.len(), n, "{what}");
+        for weights in maps.token_attention.values() {
+            assert_eq!(weights.shape(), [maps.heads, n], "{what}");
+            sum_to_one(what, weights.data(), n);
+        }
     }
 }
 

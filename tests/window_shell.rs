@@ -112,7 +112,7 @@ fn the_window_opens_on_the_bundled_model_and_picture_analysed() {
     );
     assert_eq!(
         app.snapshot().traces.keys().copied().collect::<Vec<_>>(),
-        [5, 8, 19]
+        [5, 8, 12, 19, 25]
     );
     assert!(app.messages().is_empty(), "{:?}", app.messages());
     assert!(harness.query_by_label("451 × 300").is_some());
@@ -355,7 +355,7 @@ fn every_control_is_reached_with_the_tab_key() {
     for name in [
         "Open picture…",
         "Examples",
-        "Open model…",
+        "Open checkpoint…",
         "one-to-many",
         "confidence",
         "Messages",
@@ -386,7 +386,7 @@ fn holds_all_controls(size: egui::Vec2) {
     let screen = egui::Rect::from_min_size(egui::Pos2::ZERO, size);
     for label in [
         "Open picture…",
-        "Open model…",
+        "Open checkpoint…",
         "one-to-one",
         "one-to-many",
         "Messages",

@@ -109,6 +109,7 @@ impl App {
             self.kept.recent.push(folder);
         }
         self.kept.settings.knobs.clear();
+        self.kept.settings.probes.clear();
         self.kept.settings.size = None;
         self.kept.layer = None;
         self.kept.selection = Selection {
@@ -155,7 +156,7 @@ impl App {
 
     fn command(&mut self, command: Command, ctx: &egui::Context) {
         match command {
-            Command::OpenPicture | Command::OpenModel => {
+            Command::OpenPicture | Command::OpenModel | Command::OpenCheckpoint => {
                 if let Some(dialog) = command.dialog() {
                     self.opener.ask(dialog);
                 }
@@ -174,6 +175,7 @@ impl App {
                 ctx.set_theme(theme);
             }
             Command::Messages => self.toasts.list_open = !self.toasts.list_open,
+            Command::LoadReport => self.report_open = true,
             Command::About => self.about_open = true,
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::layout::Layout;
 use super::pane::{Camera, Look, Selection};
 use super::source::{PhotoSource, Recent};
-use crate::engine::Settings;
+use crate::engine::{Probe, Settings};
 
 /// Grows when older states can no longer be read.
 const VERSION: u32 = 1;
@@ -34,6 +34,9 @@ pub struct Kept {
     pub camera: Camera,
     /// The attention layer whose knobs are shown.
     pub layer: Option<usize>,
+    /// The probe that would be attached next.
+    #[serde(default)]
+    pub probe: Probe,
     /// Whether height and width of a knob are set apart.
     pub separate_sides: bool,
     /// Files opened before.
@@ -55,6 +58,7 @@ impl Default for Kept {
             looks: BTreeMap::new(),
             camera: Camera::default(),
             layer: None,
+            probe: Probe::default(),
             separate_sides: false,
             recent: Recent::default(),
             photo: PhotoSource::default(),

@@ -27,8 +27,10 @@ pub fn show(
             recent_menu(ui, kept, missing, asks);
             Command::Paste.button(ui, can, asks);
             ui.separator();
+            Command::OpenCheckpoint.button(ui, can, asks);
             Command::OpenModel.button(ui, can, asks);
             Command::BundledModel.button(ui, can, asks);
+            Command::LoadReport.button(ui, can, asks);
             ui.separator();
             Command::Quit.button(ui, can, asks);
         });

@@ -70,7 +70,7 @@ impl SourceStrip<'_> {
             .desired_width(ui.available_width() - 60.0);
         let field = ui
             .add(field)
-            .on_hover_text("Path of a picture or a model folder");
+            .on_hover_text("Path of a picture, a checkpoint or a model folder");
         let enter = field.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
         let given = !self.path.trim().is_empty();
         let open = ui
@@ -89,7 +89,7 @@ impl SourceStrip<'_> {
             }
         }
         ui.separator();
-        Command::OpenModel.button(ui, self.can, self.asks);
+        Command::OpenCheckpoint.button(ui, self.can, self.asks);
         Command::BundledModel.button(ui, self.can, self.asks);
         if let Some(model) = model {
             ui.separator();

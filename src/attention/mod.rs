@@ -5,6 +5,7 @@
 //! [`MECHANISMS`]. Everything above finds it through [`Attention`] and [`Trace`]. Only the pane
 //! that draws a mechanism, and its tests, name its trace type.
 
+mod args;
 mod array;
 pub mod knobs;
 pub mod polarized;
@@ -14,14 +15,12 @@ pub mod super_token;
 pub mod view;
 
 use std::any::Any;
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
+pub use args::{Arg, Attributes, BuildArgs, Given, Notes};
 pub use array::{Array, Indices};
 pub use knobs::{Clamp, Knob, KnobValue, Knobs, Legal};
 
@@ -43,18 +42,24 @@ pub struct Mechanism {
     pub about: &'static str,
     /// Module names that users' YAML files carry.
     pub modules: &'static [&'static str],
-    /// Builds the module for one row.
-    pub build: fn(&BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String>,
+    /// Builds the module for one row; none where blocks of the detector itself hold it.
+    pub build: Option<Build>,
     /// Builds the module without weights for any feature map of so many channels, to look at a
     /// layer that has no attention; none where the mechanism means nothing without training.
-    pub probe: Option<fn(usize) -> std::result::Result<Box<dyn Attention>, String>>,
+    pub probe: Option<Probe>,
 }
+
+/// Builds the module of one row, or says in one sentence why it cannot.
+pub type Build = fn(&BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String>;
+/// Builds a module without weights for a number of channels.
+pub type Probe = fn(usize) -> std::result::Result<Box<dyn Attention>, String>;
 
 /// Every mechanism that can be built and watched.
 pub static MECHANISMS: &[&Mechanism] = &[
     &super_token::MECHANISM,
     &routing::MECHANISM,
     &polarized::MECHANISM,
+    &position_sensitive::MECHANISM,
 ];
 
 /// The mechanism that carries a module name, if any.
@@ -63,123 +68,6 @@ pub fn mechanism_of(module: &str) -> Option<&'static Mechanism> {
         .iter()
         .find(|m| m.modules.contains(&module))
         .copied()
-}
-
-/// One argument of a YAML row.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Arg {
-    /// `None`, `null` or `~`.
-    None,
-    /// `True` or `False`.
-    Bool(bool),
-    /// A whole number.
-    Int(i64),
-    /// A number with a fraction.
-    Float(f64),
-    /// A word.
-    Word(String),
-    /// A list.
-    List(Vec<Arg>),
-}
-
-/// Hyperparameters that a pickled module carries itself, by dotted path below its row:
-/// `n_win`, `stoken_refine.num_heads`, `cv1.act`. They win over the arguments of the row.
-pub type Attributes = BTreeMap<String, Arg>;
-
-/// Takes down what was decided where a definition leaves a choice.
-#[derive(Debug, Default)]
-pub struct Notes {
-    row: String,
-    taken: RefCell<Vec<String>>,
-}
-
-impl Notes {
-    /// From here on the notes are about this row.
-    pub fn start_row(&mut self, row: usize, module: &str) {
-        self.row = format!("row {row} ({module})");
-    }
-
-    /// Takes down one sentence about the row.
-    pub fn add(&self, sentence: impl std::fmt::Display) {
-        let note = format!("{}: {sentence}", self.row);
-        self.taken.borrow_mut().push(note);
-    }
-
-    /// All sentences.
-    pub fn finish(self) -> Vec<String> {
-        self.taken.into_inner()
-    }
-}
-
-/// What a mechanism is built from.
-pub struct BuildArgs<'a> {
-    /// Module name of the row.
-    pub module: &'a str,
-    /// Channels of the input feature map.
-    pub channels: usize,
-    /// Arguments of the row.
-    pub args: &'a [Arg],
-    /// Hyperparameters that the checkpoint states itself.
-    pub attributes: &'a Attributes,
-    /// Where decisions are taken down.
-    pub notes: &'a Notes,
-    /// Weights of the row.
-    pub weights: VarBuilder<'a>,
-}
-
-impl BuildArgs<'_> {
-    /// The attribute of this name, or else argument `i` of the row.
-    pub fn arg(&self, i: usize, name: &str) -> Option<&Arg> {
-        self.attributes.get(name).or_else(|| self.args.get(i))
-    }
-
-    /// Argument `i` as a count within `1..=max`, or `default` where it is not given.
-    pub fn count(
-        &self,
-        i: usize,
-        name: &str,
-        default: usize,
-        max: usize,
-    ) -> std::result::Result<usize, String> {
-        match self.arg(i, name) {
-            None | Some(Arg::None) => Ok(default),
-            Some(Arg::Int(v)) if *v >= 1 && *v as u64 <= max as u64 => Ok(*v as usize),
-            Some(other) => Err(format!(
-                "{name} is {}; expected a count from 1 to {max}",
-                other.show()
-            )),
-        }
-    }
-
-    /// Argument `i` as a switch, or `default` where it is not given.
-    pub fn switch(&self, i: usize, name: &str, default: bool) -> std::result::Result<bool, String> {
-        match self.arg(i, name) {
-            None | Some(Arg::None) => Ok(default),
-            Some(Arg::Bool(b)) => Ok(*b),
-            Some(other) => Err(format!(
-                "{name} is {}; expected True or False",
-                other.show()
-            )),
-        }
-    }
-}
-
-impl Arg {
-    /// The argument as a person would write it.
-    pub fn show(&self) -> String {
-        match self {
-            Arg::None => "None".into(),
-            Arg::Bool(true) => "True".into(),
-            Arg::Bool(false) => "False".into(),
-            Arg::Int(v) => v.to_string(),
-            Arg::Float(v) => v.to_string(),
-            Arg::Word(w) => w.clone(),
-            Arg::List(items) => {
-                let items: Vec<_> = items.iter().map(Arg::show).collect();
-                format!("[{}]", items.join(", "))
-            }
-        }
-    }
 }
 
 /// What a run should keep for looking at.

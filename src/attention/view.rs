@@ -1,13 +1,14 @@
 //! What a trace looks like, as data: maps, lines, marks and bars in the coordinates of the feature
 //! map. The window and the exported pictures paint the same views.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// One picture of a trace.
 #[derive(Debug, Clone)]
 pub struct View {
     /// Short name for files, e.g. `lost_mass`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Title shown to a person.
     pub title: String,
     /// What is seen, in one sentence.

@@ -2,7 +2,7 @@
 //!
 //! Each picture gets a folder with `detections.json`, `detections.png`, one
 //! `L<row>.<mechanism>.<view>.png` for each view of each attention row, and `traces.npz` with
-//! every tensor as `L<row>.<sta|bra|psa>.<name>`: f32 (`r_idx`: u32), no batch axis. `H0 × W0` is
+//! every tensor as `L<row>.<sta|bra|psa|pos>.<name>`: f32 (`r_idx` and `tokens<i>`: u32), no batch axis. `H0 × W0` is
 //! the row's map, `H × W` the map padded to whole cells or regions.
 //!
 //! Super tokens, `hh × ww` of them, `N` in all:
@@ -33,6 +33,15 @@
 //! | `cw`, `sw` | `[C]`, `[H0, W0]` | channel and spatial weight, 0 to 1 |
 //! | `q_map` | `[H0, W0]` | where the channel branch looks, sums to 1 |
 //! | `qs` | `[C/2]` | channels that the spatial branch asks, sums to 1 |
+//!
+//! Position-sensitive attention `i` of the row, over all `N = H0 · W0` positions:
+//!
+//! | name | shape | meaning |
+//! |---|---|---|
+//! | `in`, `out` | `[C, H0, W0]`, `[C', H0, W0]` | input and output of the whole row |
+//! | `received<i>` | `[heads, H0, W0]` | weight that each position gets, mean over all queries |
+//! | `tokens<i>` | `[T]` | the positions whose attention is kept, `y · W0 + x`: all, unless they exceed the memory for it |
+//! | `attn<i>` | `[T, heads, N]` | what each of them reads from |
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -67,6 +76,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<()> {
         eprintln!("attnscope: {note}");
     }
     let model = Arc::new(open_model(args.model.as_deref(), &open.device)?);
+    let model = engine::attach(&model, &args.probe).map_err(Error::Setting)?;
     let settings = settings(args, &model)?;
     for (place, clamps) in clamps(&settings, &model) {
         for clamp in clamps {
@@ -124,6 +134,7 @@ fn settings(args: &AnalyzeArgs, model: &Model) -> Result<Settings> {
             confidence: args.conf,
             iou: args.iou,
         },
+        probes: args.probe.clone(),
         ..Settings::default()
     };
     if let Some(head) = args.head.map(Into::into) {
@@ -237,7 +248,7 @@ fn write(folder: &Path, outcome: &Outcome, report: &[u8]) -> Result<()> {
     files.publish().map(|_| ())
 }
 
-/// Every trace tensor as `L<row>.<sta|bra|psa>.<name>`.
+/// Every trace tensor as `L<row>.<sta|bra|psa|pos>.<name>`.
 fn write_traces(path: &Path, folder: &Path, outcome: &Outcome) -> Result<()> {
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
     for (row, layer) in &outcome.traces {

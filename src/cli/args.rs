@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::attention::KnobValue;
-use crate::engine::DeviceChoice;
+use crate::engine::{DeviceChoice, Probe};
 use crate::yolo::Head;
 
 /// Shows why an attention-augmented YOLO detector looks where it looks.
@@ -68,6 +68,10 @@ pub struct AnalyzeArgs {
     /// Turn a knob, e.g. 8.topk=6 or 5.stoken_size=6x4 (height x width). `layers` lists them.
     #[arg(long, value_name = "LAYER.KNOB=VALUE")]
     pub set: Vec<Setting>,
+    /// Attach a probe to a layer without attention, e.g. 6=sta or 16=bra. It takes the next free
+    /// layer number, computes beside the network and changes no detection.
+    #[arg(long, value_name = "LAYER=MECHANISM")]
+    pub probe: Vec<Probe>,
     /// Which head is read; without it, the model's best.
     #[arg(long, value_enum, value_name = "HEAD")]
     pub head: Option<HeadArg>,

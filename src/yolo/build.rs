@@ -5,7 +5,8 @@ use candle_nn::VarBuilder;
 
 use super::args::Args;
 use super::blocks::{
-    Block, C2Psa, C2f, C2fCib, Chain, ConvSpec, Kind, ScDown, Sppf, Upsample, load_conv,
+    Block, C2Psa, C2f, C2fCib, Chain, ConvSpec, Kind, PsaBlock, ScDown, Sppf, Upsample, Watched,
+    load_conv,
 };
 use super::detect::{Detect, DetectSpec};
 use super::network::{BlockModule, Layer, Module};
@@ -110,7 +111,7 @@ impl<'a> Builder<'a> {
             module,
             probe: false,
         };
-        if let Some(mechanism) = mechanism_of(&row.module) {
+        if let Some(build) = mechanism_of(&row.module).and_then(|m| m.build) {
             let args = BuildArgs {
                 module: &row.module,
                 channels: c,
@@ -124,11 +125,7 @@ impl<'a> Builder<'a> {
                     format!("repeats is {}; an attention row stands alone", row.repeats).into(),
                 );
             }
-            return Ok(layer(
-                Module::Attention((mechanism.build)(&args)?),
-                c,
-                stride,
-            ));
+            return Ok(layer(Module::Attention(build(&args)?), c, stride));
         }
         match row.module.as_str() {
             "Concat" => {
@@ -146,7 +143,11 @@ impl<'a> Builder<'a> {
                         "the map would have stride {exact}; expected a whole number from 1 to {MAX_STRIDE}"
                     ).into());
                 }
-                Ok(layer(Module::Block(BlockModule(block)), channels, stride))
+                let module = match block.attends() {
+                    true => Module::Attention(Box::new(Watched(block))),
+                    false => Module::Block(BlockModule(block)),
+                };
+                Ok(layer(module, channels, stride))
             }
         }
     }
@@ -285,6 +286,11 @@ impl<'a> Builder<'a> {
                     _ => C2Psa::load(vb, c2, n),
                 };
                 (block(psa.map(|b| Box::new(b) as Box<dyn Block>))?, c2, 1.0)
+            }
+            "PSABlock" => {
+                let heads = a.count(2, "num_heads", Some((c1 / 64).max(1)), 1024)?;
+                let psa = PsaBlock::load(vb, c1, heads);
+                (block(psa.map(|b| Box::new(b) as Box<dyn Block>))?, c1, 1.0)
             }
             "SCDown" => {
                 let (c2, k) = (to()?, a.odd(1, "kernel", None, MAX_KERNEL)?);

@@ -6,6 +6,7 @@ use candle_nn::VarBuilder;
 
 use super::Head;
 use super::blocks::{Block, Chain, ConvSpec, load_conv, load_plain_conv};
+use crate::attention::position_sensitive::Eye;
 
 /// What one head put out, before decoding, on the host.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,8 +141,20 @@ impl Detect {
         let mut scores = Vec::new();
         for ((x, branch), &stride) in levels.iter().zip(branches).zip(&self.strides) {
             let (_, _, height, width) = x.dims4()?;
-            boxes.push(branch.boxes.forward(x)?.get(0)?.flatten_from(1)?);
-            scores.push(branch.scores.forward(x)?.get(0)?.flatten_from(1)?);
+            boxes.push(
+                branch
+                    .boxes
+                    .forward(x, &mut Eye::closed())?
+                    .get(0)?
+                    .flatten_from(1)?,
+            );
+            scores.push(
+                branch
+                    .scores
+                    .forward(x, &mut Eye::closed())?
+                    .get(0)?
+                    .flatten_from(1)?,
+            );
             raw.levels.push(Level {
                 height,
                 width,

@@ -9,6 +9,7 @@ use super::blocks::Block;
 use super::build::{Builder, MAX_STRIDE, RowError, gcd};
 use super::detect::Detect;
 use super::{Config, Head, RawHead};
+use crate::attention::position_sensitive::Eye;
 use crate::attention::{Attention, Knobs, Mechanism, Trace, Watch};
 
 /// What a row does.
@@ -52,6 +53,16 @@ pub struct Stop {
     pub row: usize,
     /// Its module name.
     pub module: String,
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { row, module } = self;
+        write!(
+            f,
+            "the network ends before row {row}, whose module {module} is not known"
+        )
+    }
 }
 
 /// What a row put out.
@@ -234,7 +245,10 @@ impl Layer {
             candle_core::bail!("{} has no input", self.name);
         };
         Ok(match &self.module {
-            Module::Block(block) => (Output::Map(block.0.forward(first)?), None),
+            Module::Block(block) => (
+                Output::Map(block.0.forward(first, &mut Eye::closed())?),
+                None,
+            ),
             Module::Concat => (Output::Map(Tensor::cat(inputs, 1)?), None),
             Module::Attention(attention) => {
                 let (y, trace) = attention.forward(first, knobs, watch)?;

@@ -29,7 +29,7 @@ fn the_listing_names_every_row_and_knob() {
         let rows = layers.iter().filter(|l| with(l));
         rows.map(|l| l["row"].as_u64().unwrap()).collect()
     };
-    assert_eq!(rows(&|l| l.get("attention").is_some()), [5, 8, 19]);
+    assert_eq!(rows(&|l| l.get("attention").is_some()), [5, 8, 12, 19, 25]);
     assert_eq!(layers[0]["from"], json!([-1]));
     assert_eq!(layers[26]["from"], json!([19, 22, 25]));
     assert_eq!(layers[8]["attention"]["mechanism"], "routing");

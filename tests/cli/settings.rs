@@ -13,7 +13,9 @@ fn knobs_are_applied() {
     let knobs = json!({
         "5": {"n_iter": 3, "stoken_size": [6, 4]},
         "8": {"n_win": 5, "topk": 2},
+        "12": {},
         "19": {},
+        "25": {},
     });
     assert_eq!(settings["knobs"], knobs);
     assert_eq!(settings["clamped"], json!({}));
@@ -160,7 +162,9 @@ fn a_model_folder_of_ones_own() {
     );
     assert_eq!(report["settings"]["imgsz"], json!([96, 96]));
     let traces = by_folder.traces("chelsea");
-    let layers = ["L4.sta.", "L6.bra.", "L8.sta.", "L17.psa.", "L21.bra."];
+    let layers = [
+        "L4.sta.", "L6.bra.", "L8.sta.", "L10.pos.", "L17.psa.", "L21.bra.", "L24.pos.",
+    ];
     for layer in layers {
         assert!(traces.keys().any(|name| name.starts_with(layer)), "{layer}");
     }
@@ -213,13 +217,14 @@ fn a_gpu_that_is_not_there_means_the_cpu_and_a_note() {
 
 #[test]
 fn settings_that_fit_nothing_name_what_would() {
-    let heads = "layer 3 is no attention layer of yolo26n-attn-v0; expected one of 5, 8, 19";
+    let heads =
+        "layer 3 is no attention layer of yolo26n-attn-v0; expected one of 5, 8, 12, 19, 25";
     for (args, code, words) in [
         ("--set 3.topk=2", 1, vec![heads]),
         (
             "--set 99.topk=2",
             1,
-            vec!["layer 99 is no attention layer", "5, 8, 19"],
+            vec!["layer 99 is no attention layer", "5, 8, 12, 19, 25"],
         ),
         (
             "--set 8.n_iter=2",

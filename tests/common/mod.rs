@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod compare;
+pub mod drawn;
 pub mod golden;
 pub mod meter;
 pub mod rows;

@@ -86,7 +86,7 @@ impl Detections {
             cross(&shown.clipped(), shown.at.to_screen(point));
         }
         if list.is_empty() {
-            layer::over_canvas(ui, areas.canvas, &nothing(detected));
+            layer::over_canvas(ui, areas.canvas, &nothing(scene, detected));
         }
         layer::notes(ui, areas.canvas, &[], stale);
         if let Some(detection) = under.and_then(|i| list.get(i)) {
@@ -111,7 +111,10 @@ impl Detections {
     }
 }
 
-fn nothing(detected: &Detected) -> String {
+fn nothing(scene: &Scene, detected: &Detected) -> String {
+    if let Some(stop) = scene.model.network.stopped() {
+        return format!("No detections: {stop}");
+    }
     format!(
         "Nothing scored above {}. Lowering the confidence shows more.",
         value_label(detected.thresholds.confidence, 3)

@@ -34,7 +34,7 @@ pub static MECHANISM: Mechanism = Mechanism {
         "PSA_p",
         "PSA_s",
     ],
-    build,
+    build: Some(build),
     probe: None,
 };
 
@@ -285,25 +285,25 @@ impl Trace for PolarizedTrace {
         };
         vec![
             View {
-                name: "spatial_weight",
+                name: "spatial_weight".into(),
                 title: "Spatial weight".into(),
                 caption: "How strongly each position is kept".into(),
                 body: overlay(self.spatial_map()),
             },
             View {
-                name: "channel_query",
+                name: "channel_query".into(),
                 title: "Where the channel branch looks".into(),
                 caption: "Softmax over positions; sums to 1".into(),
                 body: overlay(self.query_map()),
             },
             View {
-                name: "channel_weight",
+                name: "channel_weight".into(),
                 title: "Channel weights".into(),
                 caption: "How strongly each channel is kept".into(),
                 body: Body::Bars(self.channel_bars()),
             },
             View {
-                name: "spatial_query",
+                name: "spatial_query".into(),
                 title: "Channels that the spatial branch asks".into(),
                 caption: "Softmax over channels; sums to 1".into(),
                 body: Body::Bars(self.query_bars()),

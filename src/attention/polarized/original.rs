@@ -207,7 +207,8 @@ mod tests {
             notes: &Notes::default(),
             weights: VarBuilder::from_tensors(all, DType::F32, &Device::Cpu),
         };
-        let layer = (mechanism_of(module).unwrap().build)(&args).unwrap();
+        let build = mechanism_of(module).unwrap().build.unwrap();
+        let layer = build(&args).unwrap();
         let x = Tensor::from_vec(x.repeat(8), (1, 8, 1, 2), &Device::Cpu).unwrap();
         let (y, trace) = layer.forward(&x, &Knobs::new(), &Watch::All).unwrap();
         assert!(trace.is_some());

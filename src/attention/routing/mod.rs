@@ -32,8 +32,8 @@ pub static MECHANISM: Mechanism = Mechanism {
     title: "Routed regions",
     about: "Each region reads only from the few regions that its router ranks highest.",
     modules: &["BiLevelRoutingAttention", "BiFormerBlock"],
-    build,
-    probe: None,
+    build: Some(build),
+    probe: Some(probe),
 };
 
 /// Largest number of token-to-token weights that one layer may compute.
@@ -45,12 +45,13 @@ const MAX_WINDOWS: usize = 45;
 #[derive(Debug)]
 pub struct RoutingAttention {
     config: Config,
-    /// 1×1, to `2·qk + C` channels. Padded tokens equal its bias.
-    qkv: Conv2d,
+    /// 1×1, to `2·qk + C` channels. Padded tokens equal its bias. A probe has none: queries, keys
+    /// and values are the features themselves.
+    qkv: Option<Conv2d>,
     /// Depthwise convolution of the values (local position encoding); none if its side is 0.
     lepe: Option<Conv2d>,
-    /// 1×1.
-    wo: Conv2d,
+    /// 1×1; none in a probe.
+    wo: Option<Conv2d>,
     block: Option<Block>,
 }
 
@@ -107,8 +108,8 @@ struct Routing {
 
 fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
     let c = b.channels;
-    let n_win = b.count(0, "n_win", 7, 4096)?;
-    let heads = b.count(1, "num_heads", 8, 1024)?;
+    let n_win = b.arg(0, "n_win").count(Some(7), 4096)?;
+    let heads = b.arg(1, "num_heads").count(Some(8), 1024)?;
     let block = b.module == "BiFormerBlock";
     let config = if block {
         Config {
@@ -116,7 +117,7 @@ fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
             n_win,
             heads,
             qk_dim: c,
-            topk: b.count(2, "topk", 4, 1 << 24)?,
+            topk: b.arg(2, "topk").count(Some(4), 1 << 24)?,
             side_dwconv: kernel_side(b, 4, 5)?,
             soft_routing: false,
         }
@@ -125,10 +126,10 @@ fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
             channels: c,
             n_win,
             heads,
-            qk_dim: b.count(2, "qk_dim", c, 1 << 16)?,
-            topk: b.count(8, "topk", 4, 1 << 24)?,
+            qk_dim: b.arg(2, "qk_dim").count(Some(c), 1 << 16)?,
+            topk: b.arg(8, "topk").count(Some(4), 1 << 24)?,
             side_dwconv: kernel_side(b, 13, 3)?,
-            soft_routing: b.switch(12, "soft_routing", false)?,
+            soft_routing: b.arg(12, "soft_routing").switch(false)?,
         }
     };
     if !c.is_multiple_of(heads) || !config.qk_dim.is_multiple_of(heads) {
@@ -151,7 +152,7 @@ fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
     };
     let attention = load(config, &vb).map_err(|e| e.to_string())?;
     let block = if block {
-        let ratio = b.count(3, "mlp_ratio", 4, 64)?;
+        let ratio = b.arg(3, "mlp_ratio").count(Some(4), 64)?;
         Some(Block::load(c, ratio, &b.weights).map_err(|e| e.to_string())?)
     } else {
         None
@@ -159,11 +160,30 @@ fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
     Ok(Box::new(RoutingAttention { block, ..attention }))
 }
 
+/// One head over the features themselves, nothing projected.
+fn probe(channels: usize) -> std::result::Result<Box<dyn Attention>, String> {
+    Ok(Box::new(RoutingAttention {
+        config: Config {
+            channels,
+            n_win: 8,
+            heads: 1,
+            qk_dim: channels,
+            topk: 4,
+            side_dwconv: 0,
+            soft_routing: false,
+        },
+        qkv: None,
+        lepe: None,
+        wo: None,
+        block: None,
+    }))
+}
+
 fn kernel_side(b: &BuildArgs<'_>, i: usize, default: usize) -> std::result::Result<usize, String> {
     if b.args.get(i) == Some(&Arg::Int(0)) {
         return Ok(0);
     }
-    let side = b.count(i, "side_dwconv", default, 31)?;
+    let side = b.arg(i, "side_dwconv").count(Some(default), 31)?;
     if side.is_multiple_of(2) {
         return Err(format!(
             "side_dwconv is {side}; expected an odd count, or 0 for none"
@@ -200,9 +220,9 @@ fn load(config: Config, vb: &VarBuilder<'_>) -> Result<RoutingAttention> {
         Conv2d::new(weight, Some(l.get(to, "bias")?), 1, 0, 1, Activation::None)
     };
     Ok(RoutingAttention {
-        qkv: linear("qkv.qkv", c, width)?,
+        qkv: Some(linear("qkv.qkv", c, width)?),
         lepe,
-        wo: linear("wo", c, c)?,
+        wo: Some(linear("wo", c, c)?),
         block: None,
         config,
     })
@@ -334,13 +354,20 @@ impl RoutingAttention {
             qk_dim,
             ..
         } = self.config;
-        let qkv = self.qkv.forward(&x.contiguous()?)?;
+        let x = x.contiguous()?;
+        let qkv = match &self.qkv {
+            Some(qkv) => qkv.forward(&x)?,
+            None => Tensor::cat(&[&x, &x, &x], 1)?,
+        };
         let routing = self.route(&qkv, regions, topk)?;
         let mut y = kernels::routed_attention(&qkv, self.routes(&routing, regions))?;
         if let Some(lepe) = &self.lepe {
             y = (y + lepe.forward(&qkv.narrow(1, 2 * qk_dim, c)?.contiguous()?)?)?;
         }
-        let y = self.wo.forward(&y)?;
+        let y = match &self.wo {
+            Some(wo) => wo.forward(&y)?,
+            None => y,
+        };
         if !watch.is_on() {
             return Ok((y, None));
         }

@@ -201,8 +201,8 @@ impl Trace for RoutingTrace {
         let region = self.central_region();
         let (marks, links) = self.route_overlay(region);
         let borders = grid_lines(self.padded, self.region);
-        let view = |name, title: String, caption: &str, heat, marks, links| View {
-            name,
+        let view = |name: &'static str, title: String, caption: &str, heat, marks, links| View {
+            name: name.into(),
             title,
             caption: caption.into(),
             body: Body::Overlay(Overlay {

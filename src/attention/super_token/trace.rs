@@ -24,8 +24,9 @@ pub struct SuperTokenTrace {
     pub stoken_in: Array,
     /// `[C, hh, ww]` super tokens after their attention.
     pub stoken_out: Array,
-    /// `[heads, N, N]`, row = query, rows sum to 1.
-    pub token_attention: Array,
+    /// `[heads, N, N]`, row = query, rows sum to 1. None where super tokens do not attend to each
+    /// other: in a probe, or where the model leaves that out.
+    pub token_attention: Option<Array>,
     /// `[hh, ww]` association mass that each super token received in the last iteration.
     pub column_sum: Array,
     /// `[C, H0, W0]` input of the attention (after the norm, in a block).
@@ -147,14 +148,17 @@ impl SuperTokenTrace {
     /// What super token `query` reads from the others: one head, or the mean of all heads.
     pub fn reads_from(&self, query: usize, head: Option<usize>) -> Heat {
         let n = self.tokens_count();
-        let heads = self.token_attention.shape().first().copied().unwrap_or(0);
+        let weights = self.token_attention.as_ref();
+        let heads = weights
+            .and_then(|w| w.shape().first().copied())
+            .unwrap_or(0);
         let mut values = vec![0.0; n];
         let chosen: Vec<usize> = match head {
             Some(h) => vec![h],
             None => (0..heads).collect(),
         };
         for &h in &chosen {
-            let row = self.token_attention.row(h);
+            let row = weights.map_or(&[][..], |w| w.row(h));
             if let Some(row) = row.get(query * n..(query + 1) * n) {
                 for (v, a) in values.iter_mut().zip(row) {
                     *v += a / chosen.len() as f32;
@@ -235,7 +239,7 @@ impl Trace for SuperTokenTrace {
         for (name, array) in [
             ("stoken_in", Some(&self.stoken_in)),
             ("stoken_out", Some(&self.stoken_out)),
-            ("mhsa", Some(&self.token_attention)),
+            ("mhsa", self.token_attention.as_ref()),
             ("column_sum", Some(&self.column_sum)),
             ("lost_mass", lost.as_ref()),
         ] {
@@ -250,8 +254,8 @@ impl Trace for SuperTokenTrace {
         let last = self.last_iteration();
         let token = self.central_token();
         let borders = self.partition(last);
-        let view = |name, title: String, caption: &str, heat, marks| View {
-            name,
+        let view = |name: &'static str, title: String, caption: &str, heat, marks| View {
+            name: name.into(),
             title,
             caption: caption.into(),
             body: Body::Overlay(Overlay {
@@ -261,7 +265,7 @@ impl Trace for SuperTokenTrace {
                 ..Overlay::default()
             }),
         };
-        vec![
+        let mut views = vec![
             view(
                 "partition",
                 format!("{} super tokens, hard partition", self.tokens_count()),
@@ -283,25 +287,24 @@ impl Trace for SuperTokenTrace {
                 Some(self.lost_mass(last)),
                 Vec::new(),
             ),
-            view(
+        ];
+        if self.token_attention.is_some() {
+            views.push(view(
                 "token_attention",
                 format!("What super token {token} reads from"),
                 "Attention between super tokens, mean of all heads",
                 Some(self.reads_from(token, None)),
                 vec![self.query_mark(token)],
-            ),
-        ]
+            ));
+        }
+        views
     }
 
     fn bytes(&self) -> usize {
-        let arrays = [
-            &self.stoken_in,
-            &self.stoken_out,
-            &self.token_attention,
-            &self.column_sum,
-        ];
+        let arrays = [&self.stoken_in, &self.stoken_out, &self.column_sum];
+        let arrays = arrays.into_iter().chain(&self.token_attention);
         let maps: usize = self.affinity.iter().map(Array::bytes).sum();
-        arrays.iter().map(|a| a.bytes()).sum::<usize>()
+        arrays.map(Array::bytes).sum::<usize>()
             + maps
             + 4 * (self.input.elem_count() + self.output.elem_count())
     }

@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::csp::C2f;
 use super::{Block, Chain, ConvSpec, load_conv};
+use crate::attention::position_sensitive::Eye;
 use crate::kernels::Conv2d;
 
 /// SCDown: a 1×1 convolution for the channels, a depthwise one for the stride.
@@ -30,7 +31,7 @@ impl ScDown {
 }
 
 impl Block for ScDown {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, _: &mut Eye<'_>) -> Result<Tensor> {
         self.cv2.forward(&self.cv1.forward(x)?)
     }
 }
@@ -58,7 +59,7 @@ impl RepVggDw {
 }
 
 impl Block for RepVggDw {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, _: &mut Eye<'_>) -> Result<Tensor> {
         let y = self.large.forward(x)?;
         match &self.small {
             Some(small) => (y + small.forward(x)?)?.silu(),
@@ -97,8 +98,8 @@ impl Cib {
 }
 
 impl Block for Cib {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.chain.forward(x)?;
+    fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
+        let y = self.chain.forward(x, eye)?;
         if self.add { x + y } else { Ok(y) }
     }
 }
@@ -123,7 +124,7 @@ impl C2fCib {
 }
 
 impl Block for C2fCib {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.forward(x)
+    fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
+        self.0.forward(x, eye)
     }
 }

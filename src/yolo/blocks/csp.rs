@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::psa::PsaBlock;
 use super::{Block, Chain, ConvSpec, expand, load_conv};
+use crate::attention::position_sensitive::Eye;
 use crate::kernels::Conv2d;
 
 /// Two 3×3 convolutions, added to the input where the channels allow it.
@@ -27,7 +28,7 @@ impl Bottleneck {
 }
 
 impl Block for Bottleneck {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, _: &mut Eye<'_>) -> Result<Tensor> {
         let y = self.cv2.forward(&self.cv1.forward(x)?)?;
         if self.add { x + y } else { Ok(y) }
     }
@@ -61,8 +62,8 @@ impl C3k {
 }
 
 impl Block for C3k {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let a = self.inner.forward(&self.cv1.forward(x)?)?;
+    fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
+        let a = self.inner.forward(&self.cv1.forward(x)?, eye)?;
         let b = self.cv2.forward(x)?;
         self.cv3.forward(&Tensor::cat(&[a, b], 1)?)
     }
@@ -139,14 +140,18 @@ fn load_part(vb: &VarBuilder<'_>, c: usize, kind: Kind, shortcut: bool) -> Resul
 }
 
 impl Block for C2f {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
         let y = self.cv1.forward(x)?;
         let mut last = y.narrow(1, self.half, self.half)?.contiguous()?;
         let mut all = vec![y];
         for part in &self.parts {
-            last = part.forward(&last)?;
+            last = part.forward(&last, eye)?;
             all.push(last.clone());
         }
         self.cv2.forward(&Tensor::cat(&all, 1)?)
+    }
+
+    fn attends(&self) -> bool {
+        self.parts.iter().any(|part| part.attends())
     }
 }

@@ -8,24 +8,34 @@ mod conv;
 mod csp;
 mod pool;
 mod psa;
+mod watched;
 
 use std::fmt::Debug;
 
 use candle_core::{Result, Tensor};
 
+use crate::attention::position_sensitive::Eye;
+use crate::kernels::Conv2d;
+
 pub(super) use cib::{C2fCib, ScDown};
 pub(super) use conv::{ConvSpec, load_conv, load_plain_conv};
 pub(super) use csp::{C2f, Kind};
 pub(super) use pool::{Sppf, Upsample};
-pub(super) use psa::C2Psa;
+pub(super) use psa::{C2Psa, PsaBlock};
+pub(super) use watched::Watched;
 
-/// A block with one input.
+/// A block with one input. What attends inside shows the eye what it computes.
 pub(super) trait Block: Send + Sync + Debug {
-    fn forward(&self, x: &Tensor) -> Result<Tensor>;
+    fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor>;
+
+    /// Whether there is anything for the eye to see.
+    fn attends(&self) -> bool {
+        false
+    }
 }
 
-impl Block for crate::kernels::Conv2d {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+impl Block for Conv2d {
+    fn forward(&self, x: &Tensor, _: &mut Eye<'_>) -> Result<Tensor> {
         self.forward(x)
     }
 }
@@ -35,12 +45,16 @@ impl Block for crate::kernels::Conv2d {
 pub(super) struct Chain(pub Vec<Box<dyn Block>>);
 
 impl Block for Chain {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
         let mut x = x.clone();
         for block in &self.0 {
-            x = block.forward(&x)?;
+            x = block.forward(&x, eye)?;
         }
         Ok(x)
+    }
+
+    fn attends(&self) -> bool {
+        self.0.iter().any(|block| block.attends())
     }
 }
 

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::{Block, ConvSpec, load_conv};
+use crate::attention::position_sensitive::Eye;
 use crate::kernels::{self, Conv2d};
 
 /// SPPF: chained max-pools of stride 1, joined by a 1×1 convolution.
@@ -40,7 +41,7 @@ impl Sppf {
 }
 
 impl Block for Sppf {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, _: &mut Eye<'_>) -> Result<Tensor> {
         let mut all = vec![self.cv1.forward(x)?];
         for i in 0..self.pools {
             all.push(kernels::max_pool2d_same(&all[i], self.kernel)?);
@@ -55,7 +56,7 @@ impl Block for Sppf {
 pub(crate) struct Upsample(pub usize);
 
 impl Block for Upsample {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, _: &mut Eye<'_>) -> Result<Tensor> {
         if self.0 == 2 {
             return kernels::upsample_nearest2x(x);
         }

@@ -4,19 +4,19 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::{Block, ConvSpec, load_conv};
-use crate::attention::position_sensitive::PositionSensitiveAttention;
+use crate::attention::position_sensitive::{Eye, PositionSensitiveAttention};
 use crate::kernels::{Activation, Conv2d};
 
 /// `x + attention(x)`, then `x + feed-forward(x)`.
 #[derive(Debug)]
-pub(super) struct PsaBlock {
+pub(crate) struct PsaBlock {
     attn: PositionSensitiveAttention,
     up: Conv2d,
     down: Conv2d,
 }
 
 impl PsaBlock {
-    pub(super) fn load(vb: &VarBuilder<'_>, c: usize, heads: usize) -> Result<Self> {
+    pub(crate) fn load(vb: &VarBuilder<'_>, c: usize, heads: usize) -> Result<Self> {
         let conv = |vb: &VarBuilder<'_>, [to, from, kernel]: [usize; 3], groups, act| {
             let spec = ConvSpec {
                 groups,
@@ -34,9 +34,13 @@ impl PsaBlock {
 }
 
 impl Block for PsaBlock {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = (x + self.attn.forward(x)?)?;
+    fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
+        let x = (x + self.attn.forward(x, eye)?)?;
         &x + self.down.forward(&self.up.forward(&x)?)?
+    }
+
+    fn attends(&self) -> bool {
+        true
     }
 }
 
@@ -78,13 +82,17 @@ impl C2Psa {
 }
 
 impl Block for C2Psa {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
         let y = self.cv1.forward(x)?;
         let a = y.narrow(1, 0, self.half)?;
         let mut b = y.narrow(1, self.half, self.half)?.contiguous()?;
         for block in &self.blocks {
-            b = block.forward(&b)?;
+            b = block.forward(&b, eye)?;
         }
         self.cv2.forward(&Tensor::cat(&[a, b], 1)?)
+    }
+
+    fn attends(&self) -> bool {
+        !self.blocks.is_empty()
     }
 }

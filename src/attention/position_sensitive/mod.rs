@@ -1,10 +1,32 @@
-//! YOLO's own position-sensitive attention, inside the blocks `C2PSA`, `PSA` and `C3k2`. Not to
-//! be confused with polarized self-attention.
+//! YOLO's own position-sensitive attention, inside the blocks `C2PSA`, `PSA`, `PSABlock` and
+//! `C3k2` with `attn`. Not to be confused with polarized self-attention.
+//!
+//! Every position attends to every other, head by head; a depthwise convolution of the values adds
+//! where they are. The blocks around it belong to the detector: they hand an [`Eye`] down to the
+//! attentions inside them.
+
+mod eye;
+mod trace;
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
+use super::Mechanism;
 use crate::kernels::{self, Activation, Conv2d};
+
+pub use eye::Eye;
+pub use trace::{HeadMaps, PositionSensitiveTrace};
+
+/// The registry line.
+pub static MECHANISM: Mechanism = Mechanism {
+    id: "position_sensitive",
+    short: "pos",
+    title: "Position-sensitive attention",
+    about: "Every position reads from every other; what YOLO itself has before its heads.",
+    modules: &["C2PSA", "PSA", "PSABlock"],
+    build: None,
+    probe: None,
+};
 
 /// Loads a convolution with its BatchNorm folded in: `[out, in/groups, k, k]`, stride 1.
 pub type LoadConv<'a> =
@@ -46,11 +68,11 @@ impl PositionSensitiveAttention {
         })
     }
 
-    /// `[B, C, H, W]` to the same shape.
+    /// `[B, C, H, W]` to the same shape. The eye sees the first image of the batch.
     ///
     /// # Errors
     /// If `x` has other channels than the block was built for.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
         let (b, c, h, w) = x.dims4()?;
         let (n, groups) = (h * w, b * self.heads);
         let (kd, hd) = (self.key_dim, self.head_dim);
@@ -60,10 +82,15 @@ impl PositionSensitiveAttention {
         let v = qkv.narrow(1, 2 * kd, hd)?.contiguous()?;
         let values = v.transpose(1, 2)?.contiguous()?;
         let scale = (kd as f64).powf(-0.5);
+        // The output comes from the same kernel whether or not anyone watches: same bytes.
         let out = kernels::attention(&q, &k, &values, scale)?
             .transpose(1, 2)?
             .reshape((b, c, h, w))?
             .contiguous()?;
+        if eye.is_open() {
+            let first = |t: &Tensor| t.narrow(0, 0, self.heads);
+            eye.look(&(first(&q)? * scale)?, &first(&k)?, [h, w])?;
+        }
         let pe = self.pe.forward(&v.reshape((b, c, h, w))?)?;
         self.proj.forward(&(out + pe)?)
     }
