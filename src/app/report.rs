@@ -12,7 +12,10 @@ pub fn show(ctx: &Context, model: &Model) -> bool {
         let room = ui.ctx().content_rect().size();
         ui.set_width((room.x - 120.0).clamp(280.0, 720.0));
         ui.heading("Load report");
-        ui.label(theme::quiet(format!("{}, from {}", model.name, model.weights_file)));
+        ui.label(theme::quiet(format!(
+            "{}, from {}",
+            model.name, model.weights_file
+        )));
         ui.add_space(theme::GAP);
         ScrollArea::both()
             .max_height((room.y - 220.0).max(120.0))
@@ -24,7 +27,10 @@ pub fn show(ctx: &Context, model: &Model) -> bool {
         let mut close = false;
         ui.horizontal(|ui| {
             let copy = ui.button("Copy report");
-            if copy.on_hover_text("Copy the whole text to the clipboard").clicked() {
+            if copy
+                .on_hover_text("Copy the whole text to the clipboard")
+                .clicked()
+            {
                 ui.ctx().copy_text(text.clone());
             }
             close = ui.button("Close").clicked();

@@ -198,6 +198,8 @@ fn the_next_window_opens_as_this_one_was_left() {
         .get_by_role_and_label(Role::CheckBox, "Polarized weights")
         .click();
     harness.run_steps(2);
+    // The pane behind it is in sight now, and asks for its trace.
+    settle(&mut harness);
     eframe::App::save(harness.state_mut(), &mut storage);
     let before = harness.state().kept().clone();
     assert!(!before.layout.is_shown("polarized"));
