@@ -30,6 +30,10 @@ pub enum Command {
     Screenshots(ScreenshotsArgs),
     /// List the layers of a model, its attention layers and their knobs.
     Layers(LayersArgs),
+    /// Say how the weights of a model fit its network; fails if not all of them are there.
+    Check(CheckArgs),
+    /// Write a model as a folder: model.yaml, weights.safetensors and card.json.
+    Convert(ConvertArgs),
     /// Measure how long things take on this machine.
     Bench(super::bench::BenchArgs),
 }
@@ -39,7 +43,8 @@ pub enum Command {
 pub struct WindowArgs {
     /// A picture to open.
     pub picture: Option<PathBuf>,
-    /// A model folder (model.yaml, weights.safetensors, card.json) instead of the bundled model.
+    /// A checkpoint (.pt) or a model folder (model.yaml, weights.safetensors, card.json) instead of
+    /// the bundled model.
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Where the network runs.
@@ -53,7 +58,8 @@ pub struct AnalyzeArgs {
     /// Pictures to analyse.
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
-    /// A model folder (model.yaml, weights.safetensors, card.json) instead of the bundled model.
+    /// A checkpoint (.pt) or a model folder (model.yaml, weights.safetensors, card.json) instead of
+    /// the bundled model.
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Side of the square network input in pixels; without it, the model's best.
@@ -86,7 +92,7 @@ pub struct AnalyzeArgs {
 /// Options of `layers`.
 #[derive(Debug, Args)]
 pub struct LayersArgs {
-    /// A model folder instead of the bundled model.
+    /// A checkpoint (.pt) or a model folder instead of the bundled model.
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Input side that the legal ranges are stated for; without it, the model's best.
@@ -95,6 +101,25 @@ pub struct LayersArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A checkpoint (.pt), a model folder, or a file of one.
+    pub model: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `convert`.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// A checkpoint (.pt), a model folder, or a file of one.
+    pub model: PathBuf,
+    /// Folder to write to.
+    pub out: PathBuf,
 }
 
 impl From<WindowArgs> for crate::app::AppOptions {
