@@ -140,10 +140,11 @@ impl PackedConv {
         });
     }
 
-    /// Output rows of a strip: as many as fit, the strips about equal.
+    /// Output rows of a strip: as many as fit and leave every task a strip, the strips about equal.
     fn strip_rows(&self, g: &Geometry) -> usize {
         let fits = |rows: usize| self.group_in * Strip { geometry: g, rows }.channel() <= STRIP;
-        let most = (1..=g.out_height)
+        let tasks = TASKS * rayon::current_num_threads();
+        let most = (1..=g.out_height.div_ceil(tasks))
             .take_while(|&rows| fits(rows))
             .last()
             .unwrap_or(1);
