@@ -156,9 +156,23 @@ fn model_name(ui: &mut Ui, model: &Model) {
         model.classes.len(),
     );
     cut(ui, egui::RichText::new(&model.name).strong()).on_hover_text(about);
-    if model.card.random {
+    let random = model.random_rows().len();
+    if model.card.random || model.report.found == 0 {
         theme::badge(ui, "random weights")
             .on_hover_text("The weights are random numbers: the maps show nothing learned");
+    } else if random > 0 {
+        let text = format!(
+            "random weights in {random} of {} layers",
+            model.config.rows.len()
+        );
+        theme::badge(ui, &text)
+            .on_hover_text(
+                "The file lacks tensors of these layers. They run on random numbers; File, Load report names them.",
+            );
+    }
+    if let Some(stop) = model.network.stopped() {
+        theme::badge(ui, &format!("ends before layer {}", stop.row))
+            .on_hover_text(stop.to_string());
     }
 }
 
