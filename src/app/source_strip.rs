@@ -90,7 +90,7 @@ impl SourceStrip<'_> {
         }
         ui.separator();
         Command::OpenCheckpoint.button(ui, self.can, self.asks);
-        Command::BundledModel.button(ui, self.can, self.asks);
+        menu_bar::models(ui, self.asks);
         if let Some(model) = model {
             ui.separator();
             input_size(ui, &mut self.kept.settings, model);
@@ -146,7 +146,7 @@ fn picture_name(ui: &mut Ui, photo: &Photo) {
 
 fn model_name(ui: &mut Ui, model: &Model) {
     let place = match &model.origin {
-        Origin::Bundled => "Comes with the program".to_owned(),
+        Origin::Bundled(_) => "Comes with the program".to_owned(),
         Origin::Folder(folder) => folder.display().to_string(),
     };
     let about = format!(
