@@ -54,7 +54,10 @@ fn main() {
         triangles.push(ms(cpu() - began));
         std::thread::sleep(Duration::from_millis(4));
     }
-    println!("window {} x {}, {FRAMES} frames, the engine under way in {under_way}", SIZE[0], SIZE[1]);
+    println!(
+        "window {} x {}, {FRAMES} frames, the engine under way in {under_way}",
+        SIZE[0], SIZE[1]
+    );
     row("layout and drawing", &mut frames, Some(GOAL));
     row("shapes to triangles", &mut triangles, None);
 }

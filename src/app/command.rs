@@ -15,8 +15,6 @@ pub enum Command {
     OpenModel,
     /// Ask for a model file.
     OpenCheckpoint,
-    /// Go back to the model of the program.
-    BundledModel,
     /// Open the picture or the path on the clipboard.
     Paste,
     /// End.
@@ -75,8 +73,6 @@ pub struct Can {
     pub zoom: bool,
     /// A model is open.
     pub report: bool,
-    /// Another model than the bundled one is open.
-    pub bundled_model: bool,
     /// The chosen theme.
     pub theme: ThemePreference,
 }
@@ -101,7 +97,6 @@ impl Command {
             Self::OpenPicture => "Open picture…",
             Self::OpenModel => "Open model folder…",
             Self::OpenCheckpoint => "Open checkpoint…",
-            Self::BundledModel => "Bundled model",
             Self::Paste => "Paste picture or path",
             Self::Quit => "Quit",
             Self::Undo => "Undo",
@@ -127,7 +122,6 @@ impl Command {
             Self::OpenCheckpoint => {
                 "Choose a checkpoint (.pt), weights (.safetensors) or a definition (.yaml)"
             }
-            Self::BundledModel => "Go back to the model that comes with the program",
             Self::Paste => "Open the picture on the clipboard, or the file whose path is there",
             Self::Quit => "Close the window; next time it opens as it is now",
             Self::Undo => "Take the last change of a setting back",
@@ -171,7 +165,6 @@ impl Command {
     /// Why it cannot be done now, if it cannot.
     pub fn why_not(self, can: &Can) -> Option<&'static str> {
         let (possible, why) = match self {
-            Self::BundledModel => (can.bundled_model, "The bundled model is open"),
             Self::Undo => (can.undo, "No setting was changed"),
             Self::Redo => (can.redo, "Nothing was undone"),
             Self::ResetKnobs => (can.reset_knobs, "All knobs are at their defaults"),

@@ -43,6 +43,7 @@ fn layer(ui: &mut Ui, network: &Network, on: &mut usize) {
     let combo = ComboBox::from_id_salt("probed layer")
         .selected_text(text(*on))
         .width(110.0)
+        .height(340.0)
         .show_ui(ui, |ui| {
             for row in (0..network.layers().len()).filter(|row| can_probe(network, *row)) {
                 ui.selectable_value(on, row, text(row));
@@ -102,11 +103,12 @@ fn list(ui: &mut Ui, network: &Network, kept: &mut Kept) {
         let title = Probe::mechanisms().find(|m| m.id == probe.mechanism);
         let title = title.map_or(probe.mechanism.as_str(), |m| m.title);
         ui.horizontal(|ui| {
-            let text = format!("Remove probe on {}", probe.on);
-            if ui.add(Button::new(text).small()).clicked() {
+            let remove = ui.add(Button::new("Remove").small());
+            if remove.clicked() {
                 gone = Some(i);
             }
-            ui.label(theme::quiet(title));
+            remove.accessible_name(format!("Remove the probe of layer {}", probe.on));
+            ui.label(theme::quiet(format!("{title} on layer {}", probe.on)));
         });
     }
     if let Some(i) = gone {

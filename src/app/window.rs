@@ -64,7 +64,8 @@ impl App {
         let photo = options
             .photo
             .map_or_else(|| kept.photo.clone(), PhotoSource::File);
-        opener.start(options.model.or_else(|| kept.model.clone()), photo);
+        let model = options.model.as_deref().map(Origin::named);
+        opener.start(model.or_else(|| kept.model_origin()), photo);
         Ok(Self {
             device,
             session: Session::new(worker),
@@ -115,7 +116,6 @@ impl App {
     }
 
     fn can(&self) -> Can {
-        let bundled = self.model().is_some_and(|m| m.origin == Origin::Bundled);
         Can {
             undo: self.history.can_undo(),
             redo: self.history.can_redo(),
@@ -123,7 +123,6 @@ impl App {
             reset_layout: self.kept.layout != Layout::default(),
             zoom: self.photo().is_some(),
             report: self.model().is_some(),
-            bundled_model: !bundled,
             theme: self.kept.theme,
         }
     }

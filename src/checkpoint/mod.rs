@@ -1,5 +1,6 @@
 //! Files to models: checkpoints, weights, the card, and the report on what fitted.
 
+mod bundled;
 mod bytes;
 mod card;
 mod convert;
@@ -18,6 +19,7 @@ mod yaml;
 
 use digest::Digest;
 
+pub use bundled::{BUNDLED, Bundled};
 pub use card::Card;
 pub use convert::convert;
 pub use model::{Model, Origin};

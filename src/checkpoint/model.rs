@@ -7,7 +7,7 @@ use candle_core::Device;
 
 use super::parts::{Parts, fault};
 use super::report::{LoadReport, RandomRow};
-use super::{Card, WeightSource};
+use super::{BUNDLED, Bundled, Card, WeightSource};
 use crate::attention::Arg;
 use crate::yolo::{Config, Head, Network};
 use crate::{Error, Result};
@@ -19,9 +19,31 @@ const DEFAULT_SIZE: usize = 640;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// In the program itself.
-    Bundled,
+    Bundled(&'static Bundled),
     /// A folder on disk, or a file in it.
     Folder(PathBuf),
+}
+
+impl Origin {
+    /// What a name or path stands for: a file or folder that is there, or else a bundled model.
+    pub fn named(path: &Path) -> Self {
+        let bundled = path.to_str().and_then(Bundled::named);
+        match bundled {
+            Some(bundled) if !path.exists() => Self::Bundled(bundled),
+            _ => Self::Folder(path.to_owned()),
+        }
+    }
+
+    /// Opens what lies there.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open(&self, device: &Device) -> Result<Model> {
+        match self {
+            Self::Bundled(bundled) => Model::from_parts(Parts::bundled(bundled)?, device),
+            Self::Folder(path) => Model::open(path, device),
+        }
+    }
 }
 
 /// A model ready to run. Cloning shares the weights.
@@ -51,12 +73,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model that the program carries.
+    /// The first of the models that the program carries.
     ///
     /// # Errors
     /// Only if the device fails.
     pub fn bundled(device: &Device) -> Result<Self> {
-        Self::from_parts(Parts::bundled()?, device)
+        Origin::Bundled(&BUNDLED[0]).open(device)
     }
 
     /// Opens a checkpoint of PyTorch (`.pt`, `.pth`); or a folder with `model.yaml`,

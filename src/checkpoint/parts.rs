@@ -9,7 +9,7 @@ use super::bytes::Bytes;
 use super::locate::{self, CARD, Place, WEIGHTS, YAML};
 use super::tensors::{Tensors, unwrap_names};
 use super::torch::{self, Checkpoint};
-use super::{Card, Origin, flat};
+use super::{Bundled, Card, Origin, flat};
 use crate::yolo::Config;
 use crate::{Error, Result};
 
@@ -53,23 +53,28 @@ impl Definition {
 }
 
 impl Parts {
-    /// The model that the program carries.
-    pub(super) fn bundled() -> Result<Self> {
-        let at = |name: &str| format!("the bundled {name}");
-        let yaml = include_str!("../../models/yolo26n-attn-v0/model.yaml");
-        let weights = include_bytes!("../../models/yolo26n-attn-v0/weights.safetensors");
-        let card = include_str!("../../models/yolo26n-attn-v0/card.json");
-        let config = parse(&at(YAML), yaml)?;
-        let tensors = flat::read(Bytes::Memory(weights.as_slice().into()));
+    /// A model that the program carries.
+    pub(super) fn bundled(model: &'static Bundled) -> Result<Self> {
+        let at = |name: &str| format!("the bundled {}/{name}", model.id);
+        let config = parse(&at(YAML), model.yaml)?;
+        let tensors = match model.weights {
+            Some(weights) => {
+                let tensors = flat::read(Bytes::Memory(weights.into()));
+                Some(tensors.map_err(|e| fault(&at(WEIGHTS), &e, WHOLE))?)
+            }
+            None => None,
+        };
+        let mut card = read_card(&at(CARD), model.card)?;
+        card.random |= tensors.is_none();
         Ok(Self {
-            origin: Origin::Bundled,
-            name: "bundled".into(),
+            origin: Origin::Bundled(model),
+            name: model.id.into(),
             config,
-            definition: Definition::File(at(YAML), yaml.into()),
-            card: read_card(&at(CARD), card)?,
-            card_text: Some(card.into()),
-            tensors: Some(tensors.map_err(|e| fault(&at(WEIGHTS), &e, WHOLE))?),
-            weights_file: at(WEIGHTS),
+            definition: Definition::File(at(YAML), model.yaml.into()),
+            card,
+            card_text: Some(model.card.into()),
+            weights_file: at(if tensors.is_some() { WEIGHTS } else { YAML }),
+            tensors,
             skipped: Vec::new(),
             notes: Vec::new(),
         })

@@ -55,7 +55,7 @@ use super::args::AnalyzeArgs;
 use super::npz;
 use super::report::{INPUT, Report, clamps};
 use crate::attention::Watch;
-use crate::checkpoint::Model;
+use crate::checkpoint::{Model, Origin};
 use crate::engine::{self, Engine, Outcome, Settings, Wish};
 use crate::files::{self, FileSet};
 use crate::picture::Photo;
@@ -117,7 +117,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<()> {
 /// The model of `--model`, or the bundled one; says so if tensors were left over.
 pub(super) fn open_model(path: Option<&Path>, device: &Device) -> Result<Model> {
     let model = match path {
-        Some(path) => Model::open(path, device)?,
+        Some(path) => Origin::named(path).open(device)?,
         None => Model::bundled(device)?,
     };
     if let Some(warning) = model.warning() {

@@ -2,6 +2,7 @@
 //! does it while the window goes on.
 
 mod ahead;
+mod badges;
 mod device;
 mod figures;
 mod outcome;

@@ -8,6 +8,7 @@ use super::activation::Activation;
 use super::conv_gemm::PackedConv;
 use super::depthwise::Depthwise;
 use super::planes::Geometry;
+use super::winograd::Winograd;
 use super::{is_fast, plain, values};
 
 /// A convolution with bias and activation, its weights packed once for the CPU.
@@ -27,6 +28,7 @@ pub struct Conv2d {
 enum Packed {
     Product(PackedConv),
     Depthwise(Depthwise),
+    Winograd(Winograd),
 }
 
 impl Conv2d {
@@ -62,6 +64,8 @@ impl Conv2d {
             None
         } else if Depthwise::supports(&weight, groups) {
             Some(Packed::Depthwise(Depthwise::new(&weight, &bias, act)?))
+        } else if Winograd::supports(&weight, stride, groups) {
+            Some(Packed::Winograd(Winograd::new(&weight, &bias, act)?))
         } else {
             Some(Packed::Product(PackedConv::new(
                 &weight, &bias, groups, act,
@@ -169,6 +173,7 @@ impl CustomOp1 for Run<'_> {
         let y = match self.packed {
             Packed::Product(conv) => conv.forward(x, batch, g),
             Packed::Depthwise(conv) => conv.forward(x, batch, g),
+            Packed::Winograd(conv) => conv.forward(x, batch, g),
         };
         let channels = y.len() / (batch * g.out_height * g.out_width).max(1);
         Ok((

@@ -9,9 +9,11 @@ use std::ops::Range;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::activation::{Activation, silu};
-use super::isa::{Isa, prefetch, vectorised};
-use super::micro::{LANE, MR, NR, Strided, Table, Walk, pack_rows, packed_len, tile_product};
+use super::activation::Activation;
+use super::isa::{Isa, prefetch};
+use super::micro::{
+    LANE, MR, NR, Strided, Table, Target, Walk, pack_rows, packed_len, tile_product_to,
+};
 use super::output::{Parts, filled};
 use super::planes::Geometry;
 use super::scratch::with_scratch;
@@ -138,10 +140,11 @@ impl PackedConv {
         });
     }
 
-    /// Output rows of a strip: as many as fit, the strips about equal.
+    /// Output rows of a strip: as many as fit and leave every task a strip, the strips about equal.
     fn strip_rows(&self, g: &Geometry) -> usize {
         let fits = |rows: usize| self.group_in * Strip { geometry: g, rows }.channel() <= STRIP;
-        let most = (1..=g.out_height)
+        let tasks = TASKS * rayon::current_num_threads();
+        let most = (1..=g.out_height.div_ceil(tasks))
             .take_while(|&rows| fits(rows))
             .last()
             .unwrap_or(1);
@@ -167,7 +170,7 @@ impl Job<'_> {
         for first in (first..self.pixels.min(first + IN_PLACE)).step_by(NR) {
             let count = NR.min(self.pixels - first);
             if taps.last(self.depth()) + first + count.next_multiple_of(LANE) <= x.len() {
-                self.tile(&x[first..], taps, first, count);
+                self.tile(&x[first..], taps, count, &Place::whole(first, count));
                 continue;
             }
             // The last lane would reach beyond the input.
@@ -176,7 +179,7 @@ impl Job<'_> {
                     row[..count].copy_from_slice(&plane[first..first + count]);
                     row[count..].fill(0.0);
                 }
-                self.tile(panel, Strided(NR), first, count);
+                self.tile(panel, Strided(NR), count, &Place::whole(first, count));
             });
         }
     }
@@ -200,9 +203,18 @@ impl Job<'_> {
                 unfold(strip, plane, top, channel);
             }
             let rows = strip.rows.min(g.out_height - top);
-            for at in (0..rows * g.out_width).step_by(NR) {
-                let count = NR.min(rows * g.out_width - at);
-                self.tile(&scratch[at..], taps, top * g.out_width + at, count);
+            let mut places = [Place::default(); NR];
+            for (at, count) in strip.tiles(rows) {
+                let mut len = 0;
+                for (place, run) in places.iter_mut().zip(strip.runs(at, count)) {
+                    *place = Place {
+                        column: run.at,
+                        pixel: (top + run.row) * g.out_width + run.column,
+                        len: run.len,
+                    };
+                    len += 1;
+                }
+                self.tile(&scratch[at..], taps, count, &places[..len]);
             }
         });
     }
@@ -211,8 +223,8 @@ impl Job<'_> {
         self.conv.group_in * self.conv.kernel * self.conv.kernel
     }
 
-    /// All channels of the job for `count` pixels from `first`, whose taps `panel` holds.
-    fn tile<W: Walk>(&self, panel: &[f32], taps: W, first: usize, count: usize) {
+    /// All channels of the job for `count` pixels whose taps `panel` holds.
+    fn tile<W: Walk>(&self, panel: &[f32], taps: W, count: usize, places: &[Place]) {
         let conv = self.conv;
         let depth = self.depth();
         let isa = Isa::best();
@@ -221,26 +233,35 @@ impl Job<'_> {
         let mut tile = Tile([0.0; MR * NR]);
         for block in self.blocks.clone() {
             let rows = MR.min(conv.group_out - block * MR);
-            let to = self.to + block * MR * self.pixels + first;
+            let to = self.to + block * MR * self.pixels;
             // The product takes long enough for the lines of its result to arrive.
-            (0..rows).for_each(|r| self.out.prefetch(to + r * self.pixels, count));
+            for place in places {
+                for r in 0..rows {
+                    self.out
+                        .prefetch(to + r * self.pixels + place.pixel, place.len);
+                }
+            }
             let left = (&bias[block], &weights[block * MR * depth..]);
-            tile_product(
-                isa,
-                depth,
-                left,
-                (panel, taps),
-                count.div_ceil(LANE),
-                (&mut tile.0, NR),
-            );
-            finish(
-                &mut tile.0[..rows * NR],
-                count,
-                conv.act,
-                self.out,
-                to,
-                self.pixels,
-            );
+            let lanes = count.div_ceil(LANE);
+            let right = (panel, taps);
+            if let [place] = places
+                && place.len == lanes * LANE
+                && rows == MR
+            {
+                // SAFETY: no other task has these channels of these pixels.
+                let target = unsafe { self.out.target(to + place.pixel, self.pixels, place.len) };
+                tile_product_to(isa, depth, left, right, lanes, (target, conv.act));
+                continue;
+            }
+            let target = Target::new(&mut tile.0, NR, lanes * LANE);
+            tile_product_to(isa, depth, left, right, lanes, (target, conv.act));
+            for (r, row) in tile.0.chunks_exact(NR).enumerate().take(rows) {
+                for place in places {
+                    let from = &row[place.column..place.column + place.len];
+                    // SAFETY: as above.
+                    unsafe { self.out.write(to + r * self.pixels + place.pixel, from) };
+                }
+            }
         }
     }
 }
@@ -249,29 +270,18 @@ impl Job<'_> {
 #[repr(align(64))]
 struct Tile([f32; MR * NR]);
 
-vectorised! {
-    /// Applies the activation to the rows of a tile and writes the first `count` values of each to the
-    /// output, `step` apart.
-    fn finish(
-        tile: &mut [f32],
-        count: usize,
-        act: Activation,
-        out: Parts<'_>,
-        to: usize,
-        step: usize,
-    ) {
-        for (r, row) in tile.chunks_exact_mut(NR).enumerate() {
-            if act == Activation::Silu {
-                row.iter_mut().for_each(|v| *v = silu::<FUSED>(*v));
-            }
-            // SAFETY: no other task has these channels of these pixels. A length that the compiler
-            // knows spares a call.
-            unsafe {
-                match count {
-                    NR => out.write(to + r * step, &row[..NR]),
-                    _ => out.write(to + r * step, &row[..count]),
-                }
-            }
-        }
+/// Columns of a tile that follow each other in the output.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    column: usize,
+    pixel: usize,
+    len: usize,
+}
+
+impl Place {
+    /// All columns, from one pixel on.
+    fn whole(pixel: usize, len: usize) -> [Self; 1] {
+        let column = 0;
+        [Self { column, pixel, len }]
     }
 }

@@ -15,6 +15,7 @@ mod conv;
 mod conv_gemm;
 mod depthwise;
 mod isa;
+mod lanes;
 mod memory;
 mod micro;
 mod norm;
@@ -30,6 +31,7 @@ mod softmax;
 mod tests;
 mod unfold;
 mod upsample;
+mod winograd;
 
 pub use activation::Activation;
 pub use association::{Cells, affinity, spread, weighted_means};

@@ -88,7 +88,7 @@ impl Detections {
         if list.is_empty() {
             layer::over_canvas(ui, areas.canvas, &nothing(scene, detected));
         }
-        layer::notes(ui, areas.canvas, &[], stale);
+        layer::notes(ui, areas.canvas, &detected.badges, stale);
         if let Some(detection) = under.and_then(|i| list.get(i)) {
             let tip = egui::Tooltip::for_widget(&shown.response).at_pointer();
             tip.gap(16.0).show(|ui| scores(ui, scene, detection));

@@ -104,7 +104,12 @@ impl PositionSensitive {
         let seen = Seen {
             layer,
             trace,
-            chosen: (self.mode, self.attention, token, self.head.filter(|h| *h < heads)),
+            chosen: (
+                self.mode,
+                self.attention,
+                token,
+                self.head.filter(|h| *h < heads),
+            ),
         };
         let look = *parts::look_of(cx, ID, Look::default());
         let stale = self.stale.shows(ui, layer.of.wish, cx.newest);
@@ -120,7 +125,11 @@ impl PositionSensitive {
         let (value, missing) = self.paint(ui, &seen, &shown, &look, areas.bar);
         parts::elsewhere(&shown, cx);
         if missing {
-            layer::over_canvas(ui, areas.canvas, "asking for the attention of this position…");
+            layer::over_canvas(
+                ui,
+                areas.canvas,
+                "asking for the attention of this position…",
+            );
         }
         layer::notes(ui, areas.canvas, &layer.of.badges, stale);
         words(ui, &seen, &shown, value, areas.lines);
@@ -252,7 +261,9 @@ fn words(ui: &mut Ui, seen: &Seen<'_>, shown: &Shown, value: Option<f32>, rect: 
             Mode::Token => "attention",
             Mode::Received => "received",
         };
-        let value = value.map_or(String::new(), |v| format!(" · {name} {}", value_label(v, 4)));
+        let value = value.map_or(String::new(), |v| {
+            format!(" · {name} {}", value_label(v, 4))
+        });
         place_text(&seen.layer, point) + &value
     });
     areas::lines(ui, rect, &selected, &remark, &pointer);
