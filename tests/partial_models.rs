@@ -3,7 +3,9 @@
 
 mod common;
 
+use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use attnscope::attention::{Knobs, Watch};
 use attnscope::checkpoint::Model;
@@ -11,7 +13,11 @@ use attnscope::yolo::Head;
 use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
 
+use common::meter::{Counting, measure};
 use common::{golden_path, rows};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// The small sound model with those of its tensors that `keep` names.
 fn part(keep: impl Fn(&str) -> bool) -> tempfile::TempDir {
@@ -33,6 +39,45 @@ fn part_of(model: &str, keep: impl Fn(&str) -> bool) -> tempfile::TempDir {
 
 fn open(path: &Path) -> Model {
     Model::open(path, &Device::Cpu).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A gigabyte that nobody asks for, behind the tensors of a weights file.
+fn with_ballast(weights: &Path) {
+    let bytes = std::fs::read(weights).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let (header, numbers) = bytes[8..].split_at(length);
+    let mut header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    let (start, end) = (numbers.len(), numbers.len() + BALLAST);
+    header["ballast"] =
+        serde_json::json!({"dtype": "U8", "shape": [BALLAST], "data_offsets": [start, end]});
+    let header = header.to_string();
+    let mut file = std::fs::File::create(weights).unwrap();
+    for part in [
+        &(header.len() as u64).to_le_bytes(),
+        header.as_bytes(),
+        numbers,
+    ] {
+        file.write_all(part).unwrap();
+    }
+    // Sparse: it takes no room on the disk.
+    file.set_len((8 + header.len() + end) as u64).unwrap();
+}
+
+const BALLAST: usize = 1 << 30;
+
+#[test]
+fn only_what_the_network_asks_for_is_read() {
+    let folder = part(|_| true);
+    let (whole, _, lean) = measure(|| open(folder.path()));
+    with_ballast(&folder.path().join("weights.safetensors"));
+    let (model, took, memory) = measure(|| open(folder.path()));
+    assert_eq!(model.report.unused[0].name, "ballast");
+    assert_eq!(model.digest, whole.digest);
+    assert!(
+        memory < lean + (1 << 20),
+        "{memory} bytes instead of {lean}"
+    );
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 fn run(model: &Model) -> rows::Run {

@@ -87,13 +87,3 @@ fn every_hostile_checkpoint_is_refused_by_its_fault() {
         }
     }
 }
-
-#[test]
-fn opening_reads_tensors_one_at_a_time() {
-    let path = file("training.pt");
-    let size = std::fs::metadata(&path).unwrap().len() as usize;
-    let (model, _, peak) = measure(|| Model::open(&path, &Device::Cpu).unwrap());
-    assert!(model.report.is_whole());
-    // The pickle and its values, and the network: 16 thousand numbers of 4 bytes.
-    assert!(peak < 16 * size, "{peak} bytes for a file of {size}");
-}
