@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use attnscope::attention::position_sensitive;
+use attnscope::checkpoint::Card;
 use attnscope::yolo::{Config, Head, Network};
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
@@ -41,24 +43,26 @@ impl SimpleBackend for Counting {
     }
 }
 
-/// The definition of a family at a scale.
-fn config(file: &str, scale: &str) -> Config {
-    let path = format!(
-        "{}/models/definitions/{file}.yaml",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    Config::parse(&format!("scale: {scale}\n{text}")).unwrap()
+/// A file of `models`.
+fn text(path: &str) -> String {
+    let path = format!("{}/models/{path}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
+/// A stock definition at a scale, and its parameters.
 fn built(file: &str, scale: &str, fused: bool) -> (Network, usize) {
+    let text = text(&format!("definitions/{file}.yaml"));
+    network(&format!("scale: {scale}\n{text}"), fused)
+}
+
+fn network(definition: &str, fused: bool) -> (Network, usize) {
     let count = Arc::default();
     let backend = Counting {
         count: Arc::clone(&count),
         fused,
     };
     let weights = VarBuilder::from_backend(Box::new(backend), DType::F64, Device::Cpu);
-    let config = config(file, scale);
+    let config = Config::parse(definition).unwrap();
     let network = Network::build(&config, &weights).unwrap();
     // The framework counts the constant bins, which are no parameters here.
     let bins = if config.reg_max > 1 {
@@ -120,5 +124,43 @@ fn fused_networks_have_the_millions_of_parameters_that_are_stated() {
         assert_eq!(network.heads(), [Head::OneToOne]);
         let counted = counted as f64 / 1e6;
         assert!((counted - millions).abs() < 0.06, "{scale}: {counted}");
+    }
+}
+
+/// The networks of the articles on attention in YOLO: definitions to be trained.
+#[test]
+fn article_networks_build_with_attention_where_their_cards_say() {
+    let parallel = ["PolarizedSelfAttention"; 3];
+    let sequential = ["SequentialPolarizedSelfAttention"; 3];
+    for (folder, scales, modules) in [
+        ("yolo26-sta", "nsmlx", &["StokenAttention"; 2][..]),
+        (
+            "yolo11-biformer",
+            "nsmlx",
+            &["BiFormerBlock", "BiLevelRoutingAttention"],
+        ),
+        ("yolov10n-polarized", "n", &parallel),
+        ("yolov10n-polarized-sequential", "n", &sequential),
+    ] {
+        let card = text(&format!("{folder}/card.json"));
+        assert!(Card::parse(&card).unwrap().random, "{folder}");
+        let card: serde_json::Value = serde_json::from_str(&card).unwrap();
+        let stated: Vec<&String> = card["attention"].as_object().unwrap().keys().collect();
+        for scale in scales.chars() {
+            let yaml = text(&format!("{folder}/model.yaml"));
+            let yaml = yaml.replace("scale: n ", &format!("scale: {scale} "));
+            let (network, _) = network(&yaml, false);
+            assert_eq!(network.notes(), [""; 0], "{folder} {scale}");
+            // YOLO's own attention is in all of them.
+            let added: Vec<(String, &str)> = network
+                .attention()
+                .filter(|(_, a)| a.mechanism().id != position_sensitive::MECHANISM.id)
+                .map(|(row, _)| (row.to_string(), network.layers()[row].name.as_str()))
+                .collect();
+            let rows: Vec<&String> = added.iter().map(|(row, _)| row).collect();
+            assert_eq!(rows, stated, "{folder} {scale}");
+            let names: Vec<&str> = added.iter().map(|(_, name)| *name).collect();
+            assert_eq!(names, modules, "{folder} {scale}");
+        }
     }
 }
