@@ -54,7 +54,8 @@ mod tests {
         let n = numbers.len() as f64;
         let mean = numbers.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
         let variance = numbers.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / n;
-        assert!(mean.abs() < 2e-3, "{mean}");
+        // Four standard errors of the mean of so many numbers.
+        assert!(mean.abs() < 5e-3, "{mean}");
         let expected = 2.0 / (16.0 * 9.0);
         assert!(
             (variance / expected - 1.0).abs() < 0.03,
@@ -65,7 +66,15 @@ mod tests {
     #[test]
     fn a_name_gives_the_same_numbers_for_ever() {
         let a = numbers("model.9.stoken_refine.qkv.weight", &[2, 3]);
-        let stated: [f32; 6] = [0.0; 6];
+        // As another implementation of FNV-1a and splitmix64 gives them.
+        let stated = [
+            -0.59299415,
+            -0.13884217,
+            -0.3247804,
+            1.1852617,
+            -0.7594965,
+            -1.2402277,
+        ];
         assert_eq!(a, stated);
         assert_ne!(a, numbers("model.8.stoken_refine.qkv.weight", &[2, 3]));
     }

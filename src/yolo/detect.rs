@@ -51,7 +51,9 @@ struct Branches {
 /// The layer.
 #[derive(Debug)]
 pub struct Detect {
-    one_to_many: Vec<Branches>,
+    /// Folding BatchNorm into an end-to-end model takes this head away.
+    one_to_many: Option<Vec<Branches>>,
+    /// At least one of the two is there.
     one_to_one: Option<Vec<Branches>>,
     reg_max: usize,
     classes: usize,
@@ -78,8 +80,10 @@ impl Detect {
         let box_width = 16.max(first / 4).max(4 * spec.reg_max);
         let class_width = first.max(spec.classes.min(100));
         // The weights know better than the rule of thumb on the other rows.
-        let legacy = !vb.contains_tensor("cv3.0.0.0.conv.weight")
-            && (spec.legacy || vb.contains_tensor("cv3.0.0.conv.weight"));
+        let has = |name: &str| ["", "one2one_"].map(|p| vb.contains_tensor(&format!("{p}{name}")));
+        let any = |name: &str| has(name).contains(&true);
+        let legacy = !any("cv3.0.0.0.conv.weight") && (spec.legacy || any("cv3.0.0.conv.weight"));
+        let only_one = spec.end_to_end && has("cv2.0.2.weight") == [false, true];
         let head = |prefix: &str| -> Result<Vec<Branches>> {
             let level = |(i, &c): (usize, &usize)| {
                 let boxes = vb.pp(format!("{prefix}cv2.{i}"));
@@ -100,12 +104,8 @@ impl Detect {
             vb.get((1, spec.reg_max, 1, 1), "dfl.conv.weight")?;
         }
         Ok(Self {
-            one_to_many: head("")?,
-            one_to_one: if spec.end_to_end {
-                Some(head("one2one_")?)
-            } else {
-                None
-            },
+            one_to_many: (!only_one).then(|| head("")).transpose()?,
+            one_to_one: spec.end_to_end.then(|| head("one2one_")).transpose()?,
             reg_max: spec.reg_max,
             classes: spec.classes,
             strides: spec.strides,
@@ -114,21 +114,23 @@ impl Detect {
 
     /// The heads this layer has.
     pub fn heads(&self) -> &'static [Head] {
-        match self.one_to_one {
-            Some(_) => &[Head::OneToOne, Head::OneToMany],
-            None => &[Head::OneToMany],
+        match (&self.one_to_one, &self.one_to_many) {
+            (Some(_), Some(_)) => &[Head::OneToOne, Head::OneToMany],
+            (Some(_), None) => &[Head::OneToOne],
+            (None, _) => &[Head::OneToMany],
         }
     }
 
-    /// Runs one head on the levels `[1, C, H, W]`. A head that the model lacks falls back to
-    /// one-to-many.
+    /// Runs one head on the levels `[1, C, H, W]`. A head that the model lacks falls back to the
+    /// other.
     ///
     /// # Errors
     /// If the levels do not have the shapes the head was built for.
     pub fn forward(&self, levels: &[Tensor], head: Head) -> Result<RawHead> {
-        let branches = match (head, &self.one_to_one) {
-            (Head::OneToOne, Some(one)) => one,
-            _ => &self.one_to_many,
+        let (one, many) = (self.one_to_one.as_ref(), self.one_to_many.as_ref());
+        let branches = match head {
+            Head::OneToOne => one.or(many),
+            Head::OneToMany => many.or(one),
         };
         let mut raw = RawHead {
             boxes: Vec::new(),
@@ -139,7 +141,11 @@ impl Detect {
         };
         let mut boxes = Vec::new();
         let mut scores = Vec::new();
-        for ((x, branch), &stride) in levels.iter().zip(branches).zip(&self.strides) {
+        for ((x, branch), &stride) in levels
+            .iter()
+            .zip(branches.into_iter().flatten())
+            .zip(&self.strides)
+        {
             let (_, _, height, width) = x.dims4()?;
             boxes.push(
                 branch
