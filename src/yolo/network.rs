@@ -104,7 +104,12 @@ impl Network {
                     stop = Some(Stop { row: i, module });
                     break;
                 }
-                Err(e) => return Err(format!("row {i} ({module}): {e}")),
+                Err(e) => {
+                    // A message of candle may carry a backtrace behind its first line.
+                    let e = e.to_string();
+                    let e = e.lines().next().unwrap_or_default();
+                    return Err(format!("row {i} ({module}): {e}"));
+                }
             }
         }
         let (layers, notes) = builder.finish();

@@ -9,10 +9,9 @@ mod eye;
 mod trace;
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::Mechanism;
-use crate::kernels::{self, Activation, Conv2d};
+use crate::kernels::{self, Conv2d};
 
 pub use eye::Eye;
 pub use trace::{HeadMaps, PositionSensitiveTrace};
@@ -28,9 +27,9 @@ pub static MECHANISM: Mechanism = Mechanism {
     probe: None,
 };
 
-/// Loads a convolution with its BatchNorm folded in: `[out, in/groups, k, k]`, stride 1.
-pub type LoadConv<'a> =
-    &'a dyn Fn(&VarBuilder<'_>, [usize; 3], usize, Activation) -> Result<Conv2d>;
+/// Loads the convolution of a name, its BatchNorm folded in: `[out, in, k]`, groups; stride 1, no
+/// activation.
+pub type LoadConv<'a> = &'a dyn Fn(&str, [usize; 3], usize) -> Result<Conv2d>;
 
 /// Multi-head attention over all positions with a depthwise position term.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ impl PositionSensitiveAttention {
     ///
     /// # Errors
     /// If the weights cannot be had.
-    pub fn load(vb: &VarBuilder<'_>, dim: usize, heads: usize, conv: LoadConv<'_>) -> Result<Self> {
+    pub fn load(dim: usize, heads: usize, conv: LoadConv<'_>) -> Result<Self> {
         if heads == 0 || !dim.is_multiple_of(heads) || dim / heads < 2 {
             candle_core::bail!("{dim} channels cannot be split into {heads} attention heads");
         }
@@ -62,9 +61,9 @@ impl PositionSensitiveAttention {
             heads,
             key_dim,
             head_dim,
-            qkv: conv(&vb.pp("qkv"), [width, dim, 1], 1, Activation::None)?,
-            proj: conv(&vb.pp("proj"), [dim, dim, 1], 1, Activation::None)?,
-            pe: conv(&vb.pp("pe"), [dim, dim, 3], dim, Activation::None)?,
+            qkv: conv("qkv", [width, dim, 1], 1)?,
+            proj: conv("proj", [dim, dim, 1], 1)?,
+            pe: conv("pe", [dim, dim, 3], dim)?,
         })
     }
 
