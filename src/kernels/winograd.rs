@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::activation::Activation;
 use super::isa::Isa;
 use super::lanes::{self, Lanes, Program};
+use super::maps::Maps;
 use super::micro::{LANE, MR, NR, Strided, pack_rows, packed_len, tile_product};
 use super::output::{Parts, filled};
 use super::planes::Geometry;
@@ -70,12 +71,11 @@ impl Winograd {
         })
     }
 
-    /// `x` is `[batch, in, height, width]`; the result `[batch, out, out_height, out_width]`.
-    pub(super) fn forward(&self, x: &[f32], batch: usize, g: &Geometry) -> Vec<f32> {
+    /// `maps` are `[batch, in, height, width]`; the result is `[batch, out, out_height, out_width]`, as is what is added to it.
+    pub(super) fn forward(&self, maps: &Maps<'_>, g: &Geometry, add: Option<&[f32]>) -> Vec<f32> {
         let [tall, wide] = [g.out_height, g.out_width].map(|side| side.div_ceil(2));
         let plan = self.plan(tall, wide);
         let strips = tall.div_ceil(plan.rows);
-        let image = self.channels * g.height * g.width;
         let out_image = self.out * g.out_height * g.out_width;
         let task = |i: usize, out: Parts<'_>| {
             let (i, part) = (i / plan.parts, i % plan.parts);
@@ -90,16 +90,17 @@ impl Winograd {
                 blocks: part * blocks / plan.parts..(part + 1) * blocks / plan.parts,
                 to: b * out_image,
                 out,
+                add,
             }
-            .run(&x[b * image..(b + 1) * image]);
+            .run(maps.image(b));
         };
         let run = |out: Parts<'_>| {
-            (0..batch * strips * plan.parts)
+            (0..maps.batch() * strips * plan.parts)
                 .into_par_iter()
                 .for_each(|i| task(i, out))
         };
         // SAFETY: strips and blocks cover every pixel of every channel.
-        unsafe { filled(batch * out_image, run) }
+        unsafe { filled(maps.batch() * out_image, run) }
     }
 
     /// How the work on `tall`×`wide` windows is cut so that the threads finish soonest.
@@ -140,10 +141,11 @@ struct Task<'a> {
     /// Where the image's output begins.
     to: usize,
     out: Parts<'a>,
+    add: Option<&'a [f32]>,
 }
 
 impl Task<'_> {
-    fn run(&self, x: &[f32]) {
+    fn run(&self, planes: &[&[f32]]) {
         let g = self.geometry;
         let channels = self.conv.channels;
         let windows = self.rows.len() * self.wide;
@@ -156,7 +158,7 @@ impl Task<'_> {
             let (padded, scratch) = scratch.split_at_mut(padded);
             let (lines, points) = scratch.split_at_mut(8 * plane);
             padded.fill(0.0);
-            for (c, map) in x.chunks_exact(g.height * g.width).enumerate() {
+            for (c, map) in planes.iter().enumerate() {
                 self.transform_lines(map, padded, lines, plane);
                 lanes::run(Columns {
                     lines,
@@ -217,7 +219,7 @@ impl Task<'_> {
                         isa,
                         conv.channels,
                         (&start, left),
-                        (&points[i * point + first..], Strided(row)),
+                        Strided(&points[i * point + first..], row),
                         lanes,
                         (product, NR),
                     );
@@ -248,7 +250,10 @@ impl Task<'_> {
             for (y, pixels) in (y..height).zip(&pixels.0) {
                 let to = self.to + (channel * height + y) * width + x;
                 // SAFETY: no other task has these channels of these pixels.
-                unsafe { self.out.write(to, &pixels[2 * done..2 * done + len]) };
+                unsafe {
+                    self.out
+                        .write_sum(to, &pixels[2 * done..2 * done + len], self.add)
+                };
             }
             done += windows;
         }
