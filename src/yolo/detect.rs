@@ -6,6 +6,7 @@ use candle_nn::VarBuilder;
 
 use super::Head;
 use super::blocks::{Block, Chain, ConvSpec, load_conv, load_plain_conv};
+use crate::kernels;
 
 /// What one head put out, before decoding, on the host.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,8 +149,8 @@ impl Detect {
                 stride,
             });
         }
-        raw.boxes = Tensor::cat(&boxes, 1)?.flatten_all()?.to_vec1()?;
-        raw.scores = Tensor::cat(&scores, 1)?.flatten_all()?.to_vec1()?;
+        raw.boxes = kernels::cat_values(&boxes, 1)?;
+        raw.scores = kernels::cat_values(&scores, 1)?;
         Ok(raw)
     }
 }

@@ -11,6 +11,7 @@ use super::blocks::{
 use super::detect::{Detect, DetectSpec};
 use super::{Config, Head, RawHead, Row};
 use crate::attention::{Arg, Attention, BuildArgs, Knobs, Trace, Watch, mechanism_of};
+use crate::kernels;
 
 /// Limits on single rows, far beyond any detector.
 const MAX_CHANNELS: usize = 1 << 16;
@@ -172,7 +173,7 @@ impl Layer {
         };
         Ok(match &self.module {
             Module::Block(block) => (Output::Map(block.0.forward(first)?), None),
-            Module::Concat => (Output::Map(Tensor::cat(inputs, 1)?), None),
+            Module::Concat => (Output::Map(kernels::cat(inputs, 1)?), None),
             Module::Attention(attention) => {
                 let (y, trace) = attention.forward(first, knobs, watch)?;
                 (Output::Map(y), trace)

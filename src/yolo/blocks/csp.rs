@@ -28,8 +28,12 @@ impl Bottleneck {
 
 impl Block for Bottleneck {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.cv2.forward(&self.cv1.forward(x)?)?;
-        if self.add { x + y } else { Ok(y) }
+        let y = self.cv1.forward(x)?;
+        if self.add {
+            self.cv2.forward_plus(&y, x)
+        } else {
+            self.cv2.forward(&y)
+        }
     }
 }
 
@@ -64,7 +68,7 @@ impl Block for C3k {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let a = self.inner.forward(&self.cv1.forward(x)?)?;
         let b = self.cv2.forward(x)?;
-        self.cv3.forward(&Tensor::cat(&[a, b], 1)?)
+        self.cv3.forward_joined(&[a, b])
     }
 }
 
@@ -147,6 +151,6 @@ impl Block for C2f {
             last = part.forward(&last)?;
             all.push(last.clone());
         }
-        self.cv2.forward(&Tensor::cat(&all, 1)?)
+        self.cv2.forward_joined(&all)
     }
 }

@@ -36,7 +36,7 @@ impl PsaBlock {
 impl Block for PsaBlock {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = (x + self.attn.forward(x)?)?;
-        &x + self.down.forward(&self.up.forward(&x)?)?
+        self.down.forward_plus(&self.up.forward(&x)?, &x)
     }
 }
 
@@ -85,6 +85,6 @@ impl Block for C2Psa {
         for block in &self.blocks {
             b = block.forward(&b)?;
         }
-        self.cv2.forward(&Tensor::cat(&[a, b], 1)?)
+        self.cv2.forward_joined(&[a, b])
     }
 }
