@@ -171,6 +171,18 @@ impl Layer {
         let Some(first) = inputs.first() else {
             candle_core::bail!("{} has no input", self.name);
         };
+        // Inside the thread pool, or every operation would wait for a thread of it to wake up.
+        rayon::scope(|_| self.run_on(first, inputs, knobs, watch, head))
+    }
+
+    fn run_on(
+        &self,
+        first: &Tensor,
+        inputs: &[Tensor],
+        knobs: &Knobs,
+        watch: &Watch,
+        head: Head,
+    ) -> Result<(Output, Option<Arc<dyn Trace>>)> {
         Ok(match &self.module {
             Module::Block(block) => (Output::Map(block.0.forward(first)?), None),
             Module::Concat => (Output::Map(kernels::cat(inputs, 1)?), None),
