@@ -112,7 +112,7 @@ fn the_window_opens_on_the_bundled_model_and_picture_analysed() {
     );
     assert_eq!(
         app.snapshot().traces.keys().copied().collect::<Vec<_>>(),
-        [5, 8, 12, 19, 25]
+        [5, 8, 19]
     );
     assert!(app.messages().is_empty(), "{:?}", app.messages());
     assert!(harness.query_by_label("451 × 300").is_some());
@@ -355,7 +355,7 @@ fn every_control_is_reached_with_the_tab_key() {
     for name in [
         "Open picture…",
         "Examples",
-        "Open model…",
+        "Open checkpoint…",
         "one-to-many",
         "confidence",
         "Messages",
@@ -386,7 +386,7 @@ fn holds_all_controls(size: egui::Vec2) {
     let screen = egui::Rect::from_min_size(egui::Pos2::ZERO, size);
     for label in [
         "Open picture…",
-        "Open model…",
+        "Open checkpoint…",
         "one-to-one",
         "one-to-many",
         "Messages",
@@ -402,4 +402,54 @@ fn holds_all_controls(size: egui::Vec2) {
             assert!(screen.contains_rect(rect), "{label} at {rect:?}");
         }
     }
+}
+
+#[test]
+fn a_probe_shows_a_layer_without_attention_and_leaves_the_detections() {
+    let mut harness = window();
+    let before = harness.state().snapshot().detected.clone().unwrap();
+    let rows = harness.state().model().unwrap().network.layers().len();
+    press(&mut harness, "probed layer");
+    press(&mut harness, "4  C3k2");
+    press(&mut harness, "Attach probe");
+    settle(&mut harness);
+    let app = harness.state();
+    let trace = &app.snapshot().traces[&rows];
+    assert_eq!(trace.trace.mechanism().id, "super_token");
+    assert!(
+        trace.badges.iter().any(|b| b.contains("probe")),
+        "{:?}",
+        trace.badges
+    );
+    let after = app.snapshot().detected.clone().unwrap();
+    assert_eq!(before.list, after.list);
+    // Its knobs are turned like all others.
+    choose_layer(&mut harness, "probe on 4");
+    slide(&mut harness, "n_iter", 3.0);
+    let trace = &harness.state().snapshot().traces[&rows].trace;
+    let trace = trace.downcast::<SuperTokenTrace>().unwrap();
+    assert_eq!(trace.affinity.len(), 3);
+    press(&mut harness, "Remove the probe of layer 4");
+    settle(&mut harness);
+    let app = harness.state();
+    assert!(!app.snapshot().traces.contains_key(&rows));
+    assert!(app.kept().settings.knobs.is_empty());
+    assert_eq!(app.model().unwrap().network.layers().len(), rows);
+}
+
+#[test]
+fn a_pane_behind_another_is_watched_as_soon_as_it_is_seen() {
+    let mut harness = window();
+    let rows = |harness: &Harness<'_, App>| -> Vec<usize> {
+        harness.state().snapshot().traces.keys().copied().collect()
+    };
+    assert_eq!(rows(&harness), [5, 8, 19]);
+    harness.get_by_label("Position-sensitive attention").click();
+    harness.run_steps(2);
+    settle(&mut harness);
+    assert_eq!(
+        rows(&harness),
+        [5, 8, 12, 25],
+        "the polarized pane lies behind now"
+    );
 }

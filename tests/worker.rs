@@ -283,3 +283,29 @@ fn a_panic_in_a_run_is_a_failure_and_not_the_end() {
     let snapshot = worker.wait(LONG).unwrap();
     assert_eq!((snapshot.fulfilled, &snapshot.failure), (2, &None));
 }
+
+#[test]
+fn while_the_hand_rests_the_next_slider_position_is_computed() {
+    let (model, photo) = (tiny(), photo(1, 150, 100));
+    let worker = Worker::start(Engine::default(), || {}).unwrap();
+    let base = watched(&model);
+    let mut ran = Vec::new();
+    // A slow machine gets a longer rest, until the engine was faster than the hand.
+    for (step, rest) in [0u64, 300, 1000, 4000, 16_000].into_iter().enumerate() {
+        std::thread::sleep(Duration::from_millis(rest));
+        let settings = turned(&base, 8, "topk", KnobValue::Int(2 + step));
+        worker.wish(photo.clone(), model.clone(), settings.clone());
+        let snapshot = worker.wait(LONG).unwrap();
+        ran.push(snapshot.timing.as_ref().unwrap().ran);
+        if ran.last() == Some(&0) {
+            // What was computed ahead is what would have been computed now.
+            let alone = run(&mut Engine::default(), &photo, &model, &settings);
+            assert_eq!(
+                snapshot.detected.as_ref().unwrap().list,
+                alone.detected.list
+            );
+            return;
+        }
+    }
+    panic!("rows ran at every step: {ran:?}");
+}

@@ -1,7 +1,5 @@
 //! What becomes of what is asked for, and of what was opened.
 
-use std::path::PathBuf;
-
 use super::command::{Ask, Command};
 use super::layout::Layout;
 use super::open::{News, Opened, Wanted};
@@ -9,7 +7,7 @@ use super::pane::{Camera, Selection};
 use super::source::{self, PhotoSource};
 use super::undo::History;
 use super::window::App;
-use crate::checkpoint::{Model, Origin};
+use crate::checkpoint::Model;
 use crate::picture::Photo;
 
 /// Seconds between looks at which recent files are still there.
@@ -66,8 +64,7 @@ impl App {
 
     /// Knobs and selection that were kept hold for the model they were kept with.
     fn take_first_model(&mut self, model: Model) {
-        let path = folder_of(&model);
-        if path == self.kept.model {
+        if self.kept.is_of(&model) {
             self.warn_of(&model);
             self.session.set_model(model);
         } else {
@@ -104,11 +101,9 @@ impl App {
     /// Rows of another model mean nothing on this one.
     fn take_model(&mut self, model: Model) {
         self.warn_of(&model);
-        self.kept.model = folder_of(&model);
-        if let Some(folder) = &self.kept.model {
-            self.kept.recent.push(folder);
-        }
+        self.kept.note_model(&model);
         self.kept.settings.knobs.clear();
+        self.kept.settings.probes.clear();
         self.kept.settings.size = None;
         self.kept.layer = None;
         self.kept.selection = Selection {
@@ -155,12 +150,11 @@ impl App {
 
     fn command(&mut self, command: Command, ctx: &egui::Context) {
         match command {
-            Command::OpenPicture | Command::OpenModel => {
+            Command::OpenPicture | Command::OpenModel | Command::OpenCheckpoint => {
                 if let Some(dialog) = command.dialog() {
                     self.opener.ask(dialog);
                 }
             }
-            Command::BundledModel => self.opener.open(Wanted::BundledModel),
             Command::Paste => ctx.send_viewport_cmd(egui::ViewportCommand::RequestPaste),
             Command::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
             Command::Undo => self.history.undo(&mut self.kept.settings),
@@ -174,6 +168,7 @@ impl App {
                 ctx.set_theme(theme);
             }
             Command::Messages => self.toasts.list_open = !self.toasts.list_open,
+            Command::LoadReport => self.report_open = true,
             Command::About => self.about_open = true,
         }
     }
@@ -190,12 +185,5 @@ impl App {
                 [photo.width, photo.height].map(|side| side as f32 / ctx.pixels_per_point());
             self.kept.camera.zoom = (w / size.x).max(h / size.y);
         }
-    }
-}
-
-fn folder_of(model: &Model) -> Option<PathBuf> {
-    match &model.origin {
-        Origin::Bundled => None,
-        Origin::Folder(folder) => source::lasting(folder),
     }
 }

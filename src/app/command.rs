@@ -13,8 +13,8 @@ pub enum Command {
     OpenPicture,
     /// Ask for a model folder.
     OpenModel,
-    /// Go back to the model of the program.
-    BundledModel,
+    /// Ask for a model file.
+    OpenCheckpoint,
     /// Open the picture or the path on the clipboard.
     Paste,
     /// End.
@@ -33,6 +33,8 @@ pub enum Command {
     ZoomActual,
     /// Choose the colours.
     Theme(ThemePreference),
+    /// What was found in the model's file.
+    LoadReport,
     /// The list of messages.
     Messages,
     /// What this program is.
@@ -69,8 +71,8 @@ pub struct Can {
     pub reset_layout: bool,
     /// A picture is open.
     pub zoom: bool,
-    /// Another model than the bundled one is open.
-    pub bundled_model: bool,
+    /// A model is open.
+    pub report: bool,
     /// The chosen theme.
     pub theme: ThemePreference,
 }
@@ -78,7 +80,7 @@ pub struct Can {
 impl Command {
     /// Those with shortcuts, more modifiers first: Ctrl+Shift+Z must not be taken for Ctrl+Z.
     const WITH_KEYS: [Self; 9] = [
-        Self::OpenModel,
+        Self::OpenCheckpoint,
         Self::Redo,
         Self::ResetKnobs,
         Self::OpenPicture,
@@ -93,8 +95,8 @@ impl Command {
     pub fn text(self) -> &'static str {
         match self {
             Self::OpenPicture => "Open picture…",
-            Self::OpenModel => "Open model…",
-            Self::BundledModel => "Bundled model",
+            Self::OpenModel => "Open model folder…",
+            Self::OpenCheckpoint => "Open checkpoint…",
             Self::Paste => "Paste picture or path",
             Self::Quit => "Quit",
             Self::Undo => "Undo",
@@ -106,6 +108,7 @@ impl Command {
             Self::Theme(ThemePreference::Dark) => "Dark",
             Self::Theme(ThemePreference::Light) => "Light",
             Self::Theme(ThemePreference::System) => "As the system",
+            Self::LoadReport => "Load report…",
             Self::Messages => "Messages",
             Self::About => "About attnscope",
         }
@@ -116,7 +119,9 @@ impl Command {
         match self {
             Self::OpenPicture => "Choose a picture file: PNG, JPEG, BMP, GIF, WebP or TIFF",
             Self::OpenModel => "Choose a folder with model.yaml and weights.safetensors",
-            Self::BundledModel => "Go back to the model that comes with the program",
+            Self::OpenCheckpoint => {
+                "Choose a checkpoint (.pt), weights (.safetensors) or a definition (.yaml)"
+            }
             Self::Paste => "Open the picture on the clipboard, or the file whose path is there",
             Self::Quit => "Close the window; next time it opens as it is now",
             Self::Undo => "Take the last change of a setting back",
@@ -130,6 +135,9 @@ impl Command {
                 "Show about one pixel of the picture on one of the screen, in the widest pane"
             }
             Self::Theme(_) => "Colours of the window",
+            Self::LoadReport => {
+                "Tensors that were found, missing or left over in the model's file, and what was assumed"
+            }
             Self::Messages => "All notes and errors since the start",
             Self::About => "Version, licence and what this program shows",
         }
@@ -140,7 +148,7 @@ impl Command {
         const BOTH: Modifiers = Modifiers::COMMAND.plus(Modifiers::SHIFT);
         let (modifiers, key) = match self {
             Self::OpenPicture => (Modifiers::COMMAND, Key::O),
-            Self::OpenModel => (BOTH, Key::O),
+            Self::OpenCheckpoint => (BOTH, Key::O),
             Self::Paste => (Modifiers::COMMAND, Key::V),
             Self::Quit => (Modifiers::COMMAND, Key::Q),
             Self::Undo => (Modifiers::COMMAND, Key::Z),
@@ -157,11 +165,11 @@ impl Command {
     /// Why it cannot be done now, if it cannot.
     pub fn why_not(self, can: &Can) -> Option<&'static str> {
         let (possible, why) = match self {
-            Self::BundledModel => (can.bundled_model, "The bundled model is open"),
             Self::Undo => (can.undo, "No setting was changed"),
             Self::Redo => (can.redo, "Nothing was undone"),
             Self::ResetKnobs => (can.reset_knobs, "All knobs are at their defaults"),
             Self::ResetLayout => (can.reset_layout, "The panes are in their first places"),
+            Self::LoadReport => (can.report, "No model is open"),
             Self::ZoomFit | Self::ZoomActual => (can.zoom, "No picture is open"),
             _ => return None,
         };
@@ -173,6 +181,7 @@ impl Command {
         match self {
             Self::OpenPicture => Some(Dialog::Picture),
             Self::OpenModel => Some(Dialog::Model),
+            Self::OpenCheckpoint => Some(Dialog::Checkpoint),
             _ => None,
         }
     }
@@ -263,7 +272,7 @@ mod tests {
             (Key::Z, both, Command::Redo),
             (Key::Y, control, Command::Redo),
             (Key::O, control, Command::OpenPicture),
-            (Key::O, both, Command::OpenModel),
+            (Key::O, both, Command::OpenCheckpoint),
             (Key::Q, control, Command::Quit),
         ] {
             let asks = press(key, modifiers);

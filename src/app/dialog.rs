@@ -17,6 +17,8 @@ pub enum Dialog {
     Picture,
     /// A model folder.
     Model,
+    /// A checkpoint, weights or a definition.
+    Checkpoint,
 }
 
 /// What became of a question.
@@ -59,6 +61,16 @@ impl Question {
                     rfd::AsyncFileDialog::new()
                         .set_title("Open a model folder")
                         .pick_folder(),
+                ),
+            },
+            Dialog::Checkpoint => Self {
+                asked,
+                file: Box::pin(
+                    rfd::AsyncFileDialog::new()
+                        .set_title("Open a checkpoint")
+                        .add_filter("Models", &["pt", "pth", "safetensors", "yaml", "yml"])
+                        .add_filter("All files", &["*"])
+                        .pick_file(),
                 ),
             },
         }

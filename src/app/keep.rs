@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
 use super::pane::{Camera, Look, Selection};
-use super::source::{PhotoSource, Recent};
-use crate::engine::Settings;
+use super::source::{self, PhotoSource, Recent};
+use crate::checkpoint::{BUNDLED, Bundled, Model, Origin};
+use crate::engine::{Probe, Settings};
 
 /// Grows when older states can no longer be read.
 const VERSION: u32 = 1;
@@ -34,14 +35,20 @@ pub struct Kept {
     pub camera: Camera,
     /// The attention layer whose knobs are shown.
     pub layer: Option<usize>,
+    /// The probe that would be attached next.
+    #[serde(default)]
+    pub probe: Probe,
     /// Whether height and width of a knob are set apart.
     pub separate_sides: bool,
     /// Files opened before.
     pub recent: Recent,
     /// The picture that was open.
     pub photo: PhotoSource,
-    /// The model that was open; `None` is the bundled one.
+    /// The model that was open; `None` is a bundled one.
     pub model: Option<PathBuf>,
+    /// Name of the bundled model that was open; `None` is the first.
+    #[serde(default)]
+    pub bundled: Option<String>,
 }
 
 impl Default for Kept {
@@ -55,10 +62,12 @@ impl Default for Kept {
             looks: BTreeMap::new(),
             camera: Camera::default(),
             layer: None,
+            probe: Probe::default(),
             separate_sides: false,
             recent: Recent::default(),
             photo: PhotoSource::default(),
             model: None,
+            bundled: None,
         }
     }
 }
@@ -77,6 +86,27 @@ impl Kept {
                 );
                 (Self::default(), Some(note))
             }
+        }
+    }
+
+    /// The model that was open.
+    pub fn model_origin(&self) -> Option<Origin> {
+        let bundled = || Some(Origin::Bundled(Bundled::named(self.bundled.as_ref()?)?));
+        let path = self.model.clone().map(Origin::Folder);
+        path.or_else(bundled)
+    }
+
+    /// Whether this model is the one that was open.
+    pub fn is_of(&self, model: &Model) -> bool {
+        let (path, bundled) = place_of(model);
+        path == self.model && bundled == self.bundled
+    }
+
+    /// Remembers where a model is found again.
+    pub fn note_model(&mut self, model: &Model) {
+        (self.model, self.bundled) = place_of(model);
+        if let Some(path) = &self.model {
+            self.recent.push(path);
         }
     }
 
@@ -100,6 +130,15 @@ impl Kept {
             kept.camera = Camera::default();
         }
         Ok(kept)
+    }
+}
+
+/// Path or bundled name of a model; neither for the first bundled one.
+fn place_of(model: &Model) -> (Option<PathBuf>, Option<String>) {
+    match &model.origin {
+        Origin::Bundled(b) if **b == BUNDLED[0] => (None, None),
+        Origin::Bundled(b) => (None, Some(b.id.to_owned())),
+        Origin::Folder(path) => (source::lasting(path), None),
     }
 }
 

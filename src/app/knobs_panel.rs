@@ -5,7 +5,7 @@ use egui::{Button, RichText, ScrollArea, Slider, Ui};
 
 use super::command::{Ask, Can, Command};
 use super::keep::Kept;
-use super::theme;
+use super::{probe_panel, theme};
 use crate::attention::{Attention, Clamp, Knob, KnobValue, Legal};
 use crate::checkpoint::Model;
 use crate::engine::Settings;
@@ -26,8 +26,10 @@ pub fn show(ui: &mut Ui, model: Option<&Model>, kept: &mut Kept, can: &Can, asks
             ui.separator();
             Command::ResetKnobs.button(ui, can, asks);
         } else {
-            ui.label("This model has no attention layer that can be watched.");
+            ui.label("This model has no attention layer. A probe can look at any layer.");
         }
+        ui.separator();
+        probe_panel::show(ui, model, kept);
     });
 }
 
@@ -42,7 +44,7 @@ fn layers(ui: &mut Ui, model: &Model, kept: &mut Kept) {
     let current = chosen(model, kept).map(|(row, _)| row);
     for (row, attention) in model.network.attention() {
         let mechanism = attention.mechanism();
-        let name = model.network.layers().get(row).map_or("", |l| &l.name);
+        let name = name_of(model, row);
         let button = Button::selectable(current == Some(row), format!("{row}  {name}"))
             .right_text(theme::quiet(mechanism.title))
             .truncate()
@@ -54,6 +56,18 @@ fn layers(ui: &mut Ui, model: &Model, kept: &mut Kept) {
             kept.layer = Some(row);
             kept.selection.rows.insert(mechanism.id.to_owned(), row);
         }
+    }
+}
+
+/// The module of a row; for a probe, what it looks at.
+fn name_of(model: &Model, row: usize) -> String {
+    match model.network.layers().get(row) {
+        Some(layer) if layer.probe => {
+            let on = layer.from.first().copied().flatten().unwrap_or(0);
+            format!("probe on {on}")
+        }
+        Some(layer) => layer.name.clone(),
+        None => String::new(),
     }
 }
 

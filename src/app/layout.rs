@@ -13,6 +13,9 @@ use super::pane::{Context, Pane};
 use super::panes;
 use super::theme;
 
+/// Panes that the first layout shows beside each other.
+const IN_SIGHT: usize = 4;
+
 /// The tree; a tile holds the id of its pane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -21,13 +24,16 @@ pub struct Layout {
 }
 
 impl Default for Layout {
-    /// All panes in a grid of two columns.
+    /// All panes in a grid of two columns, the last ones behind each other.
     fn default() -> Self {
         let mut tiles = Tiles::default();
         let ids = panes::all()
             .into_iter()
             .map(|p| tiles.insert_pane(p.id().to_owned()));
-        let ids: Vec<TileId> = ids.collect();
+        let mut ids: Vec<TileId> = ids.collect();
+        // What comes after the first four stands behind the last of them.
+        let behind = ids.split_off(ids.len().min(IN_SIGHT - 1));
+        ids.push(tiles.insert_tab_tile(behind));
         let mut grid = Grid::new(ids);
         grid.layout = GridLayout::Columns(2);
         let root = tiles.insert_container(Container::Grid(grid));
@@ -113,6 +119,12 @@ impl Layout {
         if let Some(id) = self.tile_of(pane) {
             self.tree.tiles.toggle_visibility(id);
         }
+    }
+
+    /// Whether a pane is on the screen, and not behind another; before the first frame all are.
+    pub fn is_in_sight(&self, pane: &str) -> bool {
+        let drawn = self.tree.root().and_then(|id| self.tree.tiles.rect(id));
+        drawn.is_none() || self.rect_of(pane).is_some()
     }
 
     /// Where a pane is on the screen, if it is.

@@ -10,6 +10,7 @@ use super::keep::Kept;
 use super::open::Wanted;
 use super::pane::Pane;
 use super::samples::SAMPLES;
+use crate::checkpoint::BUNDLED;
 
 /// Draws the bar.
 pub fn show(
@@ -27,8 +28,10 @@ pub fn show(
             recent_menu(ui, kept, missing, asks);
             Command::Paste.button(ui, can, asks);
             ui.separator();
+            Command::OpenCheckpoint.button(ui, can, asks);
             Command::OpenModel.button(ui, can, asks);
-            Command::BundledModel.button(ui, can, asks);
+            models(ui, asks);
+            Command::LoadReport.button(ui, can, asks);
             ui.separator();
             Command::Quit.button(ui, can, asks);
         });
@@ -81,6 +84,18 @@ pub fn examples(ui: &mut Ui, asks: &mut Vec<Ask>) {
                 .clicked()
             {
                 asks.push(Ask::Open(Wanted::Sample(sample)));
+                ui.close();
+            }
+        }
+    });
+}
+
+/// The bundled models.
+pub fn models(ui: &mut Ui, asks: &mut Vec<Ask>) {
+    ui.menu_button("Bundled models", |ui| {
+        for model in &BUNDLED {
+            if ui.button(model.id).on_hover_text(model.about).clicked() {
+                asks.push(Ask::Open(Wanted::Bundled(model)));
                 ui.close();
             }
         }

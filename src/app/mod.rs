@@ -17,6 +17,8 @@ mod menu_bar;
 mod open;
 pub mod pane;
 pub mod panes;
+mod probe_panel;
+mod report;
 pub(crate) mod samples;
 mod screenshots;
 mod session;

@@ -10,7 +10,7 @@ use candle_core::Device;
 use super::dialog::{Answer, Dialog, Question};
 use super::samples::Sample;
 use super::source::{self, PhotoSource};
-use crate::checkpoint::Model;
+use crate::checkpoint::{Bundled, Model, Origin};
 use crate::picture::Photo;
 use crate::{Error, Result};
 
@@ -23,8 +23,8 @@ const MODEL: usize = 1;
 pub enum Wanted {
     /// A picture or a model, by what lies there.
     Path(PathBuf),
-    /// The model that the program carries.
-    BundledModel,
+    /// A model that the program carries.
+    Bundled(&'static Bundled),
     /// A photograph that the program carries.
     Sample(&'static Sample),
     /// Pixels from the clipboard.
@@ -102,12 +102,12 @@ impl Opener {
     }
 
     /// Opens the first model and photograph; the bundled ones where that fails.
-    pub fn start(&mut self, model: Option<PathBuf>, photo: PhotoSource) {
+    pub fn start(&mut self, model: Option<Origin>, photo: PhotoSource) {
         let device = self.device.clone();
         self.spawn(Some("the first picture".into()), move || {
             let mut problems = Vec::new();
-            let model = model.and_then(|path| {
-                let opened = Model::open(&path, &device);
+            let model = model.and_then(|origin| {
+                let opened = origin.open(&device);
                 opened.map_err(|e| problems.push(e)).ok()
             });
             let model = model.map_or_else(|| Model::bundled(&device), Ok);
@@ -210,7 +210,7 @@ impl Wanted {
         };
         match self {
             Self::Path(path) => of(path),
-            Self::BundledModel => "the bundled model".into(),
+            Self::Bundled(model) => model.id.into(),
             Self::Sample(sample) => sample.file.into(),
             Self::Pixels(_) => "the picture from the clipboard".into(),
         }
@@ -220,7 +220,10 @@ impl Wanted {
         match self {
             Self::Path(path) if !source::is_model(&path) => open_photo(&path),
             Self::Path(path) => Ok(Opened::Model(Box::new(Model::open(&path, device)?))),
-            Self::BundledModel => Ok(Opened::Model(Box::new(Model::bundled(device)?))),
+            Self::Bundled(model) => {
+                let model = Origin::Bundled(model).open(device)?;
+                Ok(Opened::Model(Box::new(model)))
+            }
             Self::Sample(sample) => {
                 let source = PhotoSource::Sample(sample.file.to_owned());
                 Ok(Opened::Photo(Box::new(sample.open()?), Some(source)))
@@ -327,7 +330,7 @@ mod tests {
     fn what_vanished_gives_way_to_the_bundled_ones_with_the_reasons() {
         let mut opener = opener();
         let gone = PathBuf::from("/no/such/thing");
-        opener.start(Some(gone.clone()), PhotoSource::File(gone));
+        opener.start(Some(Origin::Folder(gone.clone())), PhotoSource::File(gone));
         let letter = opener
             .receiver
             .recv_timeout(Duration::from_secs(60))
@@ -339,7 +342,7 @@ mod tests {
                 problems,
             }) => {
                 let model = model.unwrap().unwrap();
-                assert_eq!(model.origin, crate::checkpoint::Origin::Bundled);
+                assert!(matches!(model.origin, Origin::Bundled(_)));
                 assert_eq!(photo.unwrap().unwrap().1, PhotoSource::default());
                 assert_eq!(problems.len(), 2);
             }

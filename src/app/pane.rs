@@ -16,6 +16,11 @@ pub trait Pane {
     fn title(&self) -> &'static str;
     /// What is seen and how to use it, for the help hover.
     fn help(&self) -> &'static str;
+    /// What it wants to see: the id of a mechanism, and of which regions or tokens the attention.
+    /// Only asked while the pane is on the screen.
+    fn watch(&self, _selection: &Selection) -> Option<(&'static str, Vec<usize>)> {
+        None
+    }
     /// Draws the pane.
     fn ui(&mut self, ui: &mut egui::Ui, cx: &mut Context<'_>);
 }

@@ -1,18 +1,24 @@
 //! What is open, and the talk with the engine's thread: the newest wish out, the newest snapshot in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::pane::Selection;
-use crate::attention::{Watch, routing};
+use crate::attention::{Attention, Watch};
 use crate::checkpoint::Model;
-use crate::engine::{Settings, Snapshot, Worker};
+use crate::engine::{self, Probe, Settings, Snapshot, Worker};
 use crate::picture::Photo;
+
+/// What the panes in sight look at: the regions or tokens wanted of each mechanism.
+pub type Watched = BTreeMap<&'static str, Vec<usize>>;
 
 /// The open photograph and model, and the thread that analyses them.
 pub struct Session {
     worker: Worker,
     photo: Option<Arc<Photo>>,
     model: Option<Arc<Model>>,
+    /// The model without probes.
+    plain: Option<Arc<Model>>,
+    probes: Vec<Probe>,
     snapshot: Arc<Snapshot>,
     /// What the newest wish was made of.
     sent: Option<(Arc<Photo>, Arc<Model>, Settings)>,
@@ -28,6 +34,8 @@ impl Session {
             worker,
             photo: None,
             model: None,
+            plain: None,
+            probes: Vec::new(),
             sent: None,
             told: 0,
         }
@@ -38,7 +46,7 @@ impl Session {
         self.photo.as_ref()
     }
 
-    /// The open model.
+    /// The open model with its probes.
     pub fn model(&self) -> Option<&Arc<Model>> {
         self.model.as_ref()
     }
@@ -50,7 +58,28 @@ impl Session {
 
     /// Puts another model in place.
     pub fn set_model(&mut self, model: Model) {
-        self.model = Some(Arc::new(model));
+        let model = Arc::new(model);
+        self.plain = Some(model.clone());
+        self.model = Some(model);
+        self.probes.clear();
+    }
+
+    /// Attaches the probes that are set. One that cannot be attached is taken out of the settings;
+    /// returns why.
+    pub fn follow_probes(&mut self, settings: &mut Settings) -> Option<String> {
+        let plain = self.plain.as_ref()?;
+        if settings.probes == self.probes {
+            return None;
+        }
+        let mut problem = None;
+        let model = engine::attach(plain, &settings.probes).unwrap_or_else(|why| {
+            problem = Some(why);
+            settings.probes.clear();
+            plain.clone()
+        });
+        self.model = Some(model);
+        self.probes.clone_from(&settings.probes);
+        problem
     }
 
     /// Fetches the newest snapshot. Returns the message of a run that failed, once.
@@ -85,12 +114,12 @@ impl Session {
     }
 
     /// Sends a wish if anything changed since the last one.
-    pub fn wish(&mut self, settings: &Settings, selection: &Selection) {
+    pub fn wish(&mut self, settings: &Settings, watched: &Watched) {
         let (Some(photo), Some(model)) = (&self.photo, &self.model) else {
             return;
         };
         let mut settings = settings.clone();
-        watch(&mut settings, model, selection);
+        watch(&mut settings, model, watched);
         let same = self.sent.as_ref().is_some_and(|(p, m, s)| {
             Arc::ptr_eq(p, photo) && Arc::ptr_eq(m, model) && *s == settings
         });
@@ -102,15 +131,11 @@ impl Session {
     }
 }
 
-/// Every attention row is watched; routing rows with the token attention of the pressed region.
-fn watch(settings: &mut Settings, model: &Model, selection: &Selection) {
-    settings.watch_all(model, &Watch::Focus(Vec::new()));
-    let Some(region) = selection.region else {
-        return;
+/// Rows that no pane in sight looks at are not watched: their traces cost nothing.
+fn watch(settings: &mut Settings, model: &Model, watched: &Watched) {
+    let of = |(row, attention): (usize, &dyn Attention)| {
+        let focus = watched.get(attention.mechanism().id)?;
+        Some((row, Watch::Focus(focus.clone())))
     };
-    for (row, attention) in model.network.attention() {
-        if attention.mechanism().id == routing::MECHANISM.id {
-            settings.watch.insert(row, Watch::Focus(vec![region]));
-        }
-    }
+    settings.watch = model.network.attention().filter_map(of).collect();
 }

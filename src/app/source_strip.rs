@@ -70,7 +70,7 @@ impl SourceStrip<'_> {
             .desired_width(ui.available_width() - 60.0);
         let field = ui
             .add(field)
-            .on_hover_text("Path of a picture or a model folder");
+            .on_hover_text("Path of a picture, a checkpoint or a model folder");
         let enter = field.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
         let given = !self.path.trim().is_empty();
         let open = ui
@@ -89,8 +89,8 @@ impl SourceStrip<'_> {
             }
         }
         ui.separator();
-        Command::OpenModel.button(ui, self.can, self.asks);
-        Command::BundledModel.button(ui, self.can, self.asks);
+        Command::OpenCheckpoint.button(ui, self.can, self.asks);
+        menu_bar::models(ui, self.asks);
         if let Some(model) = model {
             ui.separator();
             input_size(ui, &mut self.kept.settings, model);
@@ -146,7 +146,7 @@ fn picture_name(ui: &mut Ui, photo: &Photo) {
 
 fn model_name(ui: &mut Ui, model: &Model) {
     let place = match &model.origin {
-        Origin::Bundled => "Comes with the program".to_owned(),
+        Origin::Bundled(_) => "Comes with the program".to_owned(),
         Origin::Folder(folder) => folder.display().to_string(),
     };
     let about = format!(
@@ -156,9 +156,23 @@ fn model_name(ui: &mut Ui, model: &Model) {
         model.classes.len(),
     );
     cut(ui, egui::RichText::new(&model.name).strong()).on_hover_text(about);
-    if model.card.random {
+    let random = model.random_rows().len();
+    if model.card.random || model.report.found == 0 {
         theme::badge(ui, "random weights")
             .on_hover_text("The weights are random numbers: the maps show nothing learned");
+    } else if random > 0 {
+        let text = format!(
+            "random weights in {random} of {} layers",
+            model.config.rows.len()
+        );
+        theme::badge(ui, &text)
+            .on_hover_text(
+                "The file lacks tensors of these layers. They run on random numbers; File, Load report names them.",
+            );
+    }
+    if let Some(stop) = model.network.stopped() {
+        theme::badge(ui, &format!("ends before layer {}", stop.row))
+            .on_hover_text(stop.to_string());
     }
 }
 

@@ -16,7 +16,7 @@ use super::source::PhotoSource;
 use super::source_strip::SourceStrip;
 use super::toasts::{Message, Toasts};
 use super::undo::History;
-use super::{AppOptions, drop, knobs_panel, menu_bar, panes, status_bar, theme};
+use super::{AppOptions, drop, knobs_panel, menu_bar, panes, report, status_bar, theme};
 use crate::checkpoint::{Model, Origin};
 use crate::engine::{Engine, OpenDevice, Snapshot, Worker};
 use crate::picture::Photo;
@@ -36,6 +36,7 @@ pub struct App {
     pub(super) missing: BTreeSet<PathBuf>,
     pub(super) missing_since: f64,
     pub(super) about_open: bool,
+    pub(super) report_open: bool,
 }
 
 impl App {
@@ -63,7 +64,8 @@ impl App {
         let photo = options
             .photo
             .map_or_else(|| kept.photo.clone(), PhotoSource::File);
-        opener.start(options.model.or_else(|| kept.model.clone()), photo);
+        let model = options.model.as_deref().map(Origin::named);
+        opener.start(model.or_else(|| kept.model_origin()), photo);
         Ok(Self {
             device,
             session: Session::new(worker),
@@ -76,6 +78,7 @@ impl App {
             missing: BTreeSet::new(),
             missing_since: f64::NEG_INFINITY,
             about_open: false,
+            report_open: false,
         })
     }
 
@@ -113,16 +116,28 @@ impl App {
     }
 
     fn can(&self) -> Can {
-        let bundled = self.model().is_some_and(|m| m.origin == Origin::Bundled);
         Can {
             undo: self.history.can_undo(),
             redo: self.history.can_redo(),
             reset_knobs: !self.kept.settings.knobs.is_empty(),
             reset_layout: self.kept.layout != Layout::default(),
             zoom: self.photo().is_some(),
-            bundled_model: !bundled,
+            report: self.model().is_some(),
             theme: self.kept.theme,
         }
+    }
+
+    /// Asks the engine for what is set now.
+    fn wish(&mut self) {
+        if let Some(problem) = self.session.follow_probes(&mut self.kept.settings) {
+            self.toasts.error(problem);
+        }
+        let Kept {
+            layout, selection, ..
+        } = &self.kept;
+        let in_sight = self.panes.iter().filter(|p| layout.is_in_sight(p.id()));
+        let watched = in_sight.filter_map(|p| p.watch(selection)).collect();
+        self.session.wish(&self.kept.settings, &watched);
     }
 
     /// What arrives through the window: dropped files, and pictures or paths from the clipboard.
@@ -254,7 +269,7 @@ impl eframe::App for App {
         if let Some(failure) = self.session.refresh() {
             self.toasts.error(failure);
         }
-        self.session.wish(&self.kept.settings, &self.kept.selection);
+        self.wish();
     }
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
@@ -266,6 +281,9 @@ impl eframe::App for App {
         let area = self.draw(ui, &can, &mut asks);
         self.toasts.show(&ctx, area);
         self.about(&ctx);
+        if let (true, Some(model)) = (self.report_open, self.session.model()) {
+            self.report_open = report::show(&ctx, model);
+        }
         drop::overlay(&ctx);
         if !asks.is_empty() {
             // What is asked for now is seen in the next frame.
@@ -276,7 +294,7 @@ impl eframe::App for App {
         }
         let held = ctx.input(|i| i.pointer.any_down());
         self.history.follow(&self.kept.settings, held);
-        self.session.wish(&self.kept.settings, &self.kept.selection);
+        self.wish();
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {

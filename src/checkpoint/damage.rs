@@ -1,18 +1,14 @@
-//! What is wrong with a safetensors file that cannot be read, in words. The reader itself only
-//! says that something is; this goes through the header again and names the tensor.
+//! What is wrong with the header of a safetensors file, in words. The reader itself only says that
+//! something is; this goes through the header again and names the tensor.
 
 use std::ops::Range;
 
 use safetensors::Dtype;
 use serde_json::{Map, Value};
 
-/// The first fault of a damaged file; `None` if none of the known ones is found.
-pub(super) fn describe(bytes: &[u8]) -> Option<String> {
-    let header = match header(bytes) {
-        Ok(header) => header,
-        Err(problem) => return Some(problem),
-    };
-    let (text, numbers) = header;
+/// The first fault of a header that is followed by `numbers` bytes; `None` if none of the known
+/// ones is found.
+pub(super) fn describe(text: &[u8], numbers: usize) -> Option<String> {
     let map: Map<String, Value> = match serde_json::from_slice(text) {
         Ok(map) => map,
         Err(e) => return Some(format!("its header is not JSON ({e})")),
@@ -39,24 +35,6 @@ pub(super) fn describe(bytes: &[u8]) -> Option<String> {
         "it is shorter than its header says: {name} lies at bytes {} to {} of {numbers}",
         place.start, place.end
     ))
-}
-
-/// The text of the header, and how many bytes of numbers follow it.
-fn header(bytes: &[u8]) -> Result<(&[u8], usize), String> {
-    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        return Err(format!("it has only {} bytes", bytes.len()));
-    };
-    let length = u64::from_le_bytes(*length);
-    match usize::try_from(length)
-        .ok()
-        .and_then(|n| rest.split_at_checked(n))
-    {
-        Some((text, numbers)) => Ok((text, numbers.len())),
-        None => Err(format!(
-            "its header should have {length} bytes, but {} follow",
-            rest.len()
-        )),
-    }
 }
 
 /// Where a tensor lies among the numbers, checked against its type and shape.

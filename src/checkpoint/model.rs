@@ -1,21 +1,16 @@
-//! A model: a folder with `model.yaml`, `weights.safetensors` and, if there is one, `card.json`.
+//! A model: a network with its weights, from a checkpoint, a folder, or a definition alone.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
-use super::{Card, LoadReport, WeightSource};
+use super::parts::{Parts, fault};
+use super::report::{LoadReport, RandomRow};
+use super::{BUNDLED, Bundled, Card, WeightSource};
+use crate::attention::Arg;
 use crate::yolo::{Config, Head, Network};
 use crate::{Error, Result};
-
-/// Files of a model folder.
-const YAML: &str = "model.yaml";
-const WEIGHTS: &str = "weights.safetensors";
-const CARD: &str = "card.json";
-/// Larger weights files, in bytes, are not detectors of this family.
-const MAX_WEIGHTS: u64 = 4 << 30;
-/// Larger definitions and cards are not written by people.
-const MAX_TEXT: u64 = 16 << 20;
 
 /// Input sides that are offered when the card names none.
 const DEFAULT_SIZE: usize = 640;
@@ -24,19 +19,41 @@ const DEFAULT_SIZE: usize = 640;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// In the program itself.
-    Bundled,
+    Bundled(&'static Bundled),
     /// A folder on disk, or a file in it.
     Folder(PathBuf),
+}
+
+impl Origin {
+    /// What a name or path stands for: a file or folder that is there, or else a bundled model.
+    pub fn named(path: &Path) -> Self {
+        let bundled = path.to_str().and_then(Bundled::named);
+        match bundled {
+            Some(bundled) if !path.exists() => Self::Bundled(bundled),
+            _ => Self::Folder(path.to_owned()),
+        }
+    }
+
+    /// Opens what lies there.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open(&self, device: &Device) -> Result<Model> {
+        match self {
+            Self::Bundled(bundled) => Model::from_parts(Parts::bundled(bundled)?, device),
+            Self::Folder(path) => Model::open(path, device),
+        }
+    }
 }
 
 /// A model ready to run. Cloning shares the weights.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// Name from the card, or of the folder.
+    /// Name from the card, or of the file or folder.
     pub name: String,
     /// Where it came from.
     pub origin: Origin,
-    /// The network as its YAML describes it.
+    /// The network as its definition describes it.
     pub config: Config,
     /// Class names, one per class.
     pub classes: Vec<String>,
@@ -44,136 +61,70 @@ pub struct Model {
     pub card: Card,
     /// The network with its weights.
     pub network: Network,
-    /// The weights file as it is called in messages.
+    /// The weights file as it is called in messages; the definition where there is none.
     pub weights_file: String,
     /// How the weights fitted.
     pub report: LoadReport,
-    /// Differs between models: a hash of YAML and weights.
+    /// Differs between models: a hash of the definition and the numbers of all tensors in use. The
+    /// same model in another file format has the same.
     pub digest: u64,
     /// Where the weights lie.
     pub device: Device,
 }
 
-/// The files of a model: what each is called in messages, and what it holds.
-struct Files<'a> {
-    yaml: (String, &'a str),
-    weights: (String, &'a [u8]),
-    card: Option<(String, &'a str)>,
-}
-
 impl Model {
-    /// The model that the program carries.
+    /// The first of the models that the program carries.
     ///
     /// # Errors
     /// Only if the device fails.
     pub fn bundled(device: &Device) -> Result<Self> {
-        let at = |name: &str| format!("the bundled {name}");
-        let yaml = include_str!("../../models/yolo26n-attn-v0/model.yaml");
-        let weights = include_bytes!("../../models/yolo26n-attn-v0/weights.safetensors");
-        let card = include_str!("../../models/yolo26n-attn-v0/card.json");
-        let files = Files {
-            yaml: (at(YAML), yaml),
-            weights: (at(WEIGHTS), weights),
-            card: Some((at(CARD), card)),
-        };
-        Self::from_files(&files, parse(&at(YAML), yaml)?, Origin::Bundled, device)
+        Origin::Bundled(&BUNDLED[0]).open(device)
     }
 
-    /// Opens a model folder; or a YAML file with the weights beside it; or a safetensors file with
-    /// the model.yaml beside it.
+    /// Opens a checkpoint of PyTorch (`.pt`, `.pth`); or a folder with `model.yaml`,
+    /// `weights.safetensors` and, if there is one, `card.json`; or one of these files with what
+    /// lies beside it. A definition without weights opens with random ones.
     ///
     /// # Errors
     /// [`Error::File`] that names the file, what is wrong with it and what was expected; for
     /// weights, every tensor that does not fit.
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
-        let folder = match path.is_dir() {
-            true => path.to_owned(),
-            false if path.exists() => path.parent().map(Path::to_owned).unwrap_or_default(),
-            false => return Err(Error::path(path, "there is no such folder", MODEL_FOLDER)),
-        };
-        // A file that was named stands for its part, whatever it is called.
-        let part = |kinds: &[&str], name: &str| {
-            let kind = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-            let named = !path.is_dir() && kinds.iter().any(|k| kind.eq_ignore_ascii_case(k));
-            if named {
-                path.to_owned()
-            } else {
-                folder.join(name)
-            }
-        };
-        let yaml_path = part(&["yaml", "yml"], YAML);
-        let weights_path = part(&["safetensors"], WEIGHTS);
-        let card_path = folder.join(CARD);
-        let show = |path: &Path| path.display().to_string();
-        // The definition first: it is small, and says what the weights should be.
-        let yaml = read_text(&yaml_path)?;
-        let config = parse(&show(&yaml_path), &yaml)?;
-        let weights = read(&weights_path, MAX_WEIGHTS)?;
-        let card = match card_path.exists() {
-            true => Some(read_text(&card_path)?),
-            false => None,
-        };
-        let files = Files {
-            yaml: (show(&yaml_path), &yaml),
-            weights: (show(&weights_path), &weights),
-            card: card.as_deref().map(|text| (show(&card_path), text)),
-        };
-        let whole_folder = yaml_path == folder.join(YAML) && weights_path == folder.join(WEIGHTS);
-        let origin = if whole_folder { &folder } else { path };
-        Self::from_files(&files, config, Origin::Folder(origin.to_owned()), device)
+        Self::from_parts(Parts::open(path)?, device)
     }
 
-    fn from_files(
-        files: &Files<'_>,
-        config: Config,
-        origin: Origin,
-        device: &Device,
-    ) -> Result<Self> {
-        let (yaml, weights) = (&files.yaml.0, &files.weights.0);
-        let card = match &files.card {
-            Some((place, text)) => {
-                Card::parse(text).map_err(|e| fault(place, e, "a JSON object, or no such file"))?
-            }
-            None => Card::default(),
+    fn from_parts(parts: Parts, device: &Device) -> Result<Self> {
+        let Parts { config, .. } = parts;
+        let place = parts.definition.place();
+        let has_weights = parts.tensors.is_some();
+        let source = match parts.tensors {
+            Some(tensors) => WeightSource::new(tensors),
+            None => WeightSource::random(),
         };
-        let source = WeightSource::parse(files.weights.1)
-            .map_err(|e| fault(weights, e, "a whole safetensors file"))?;
         let (builder, recorder) = source.into_builder(device);
         let network = Network::build(&config, &builder)
-            .map_err(|e| fault(yaml, e, "a detector that can be built"))?;
-        if let Some(stop) = network.stopped() {
-            let problem = format!(
-                "row {} ({}): the module is not known",
-                stop.row, stop.module
-            );
-            return Err(Error::file(yaml, problem, "a detector that can be built"));
-        }
+            .map_err(|e| fault(place, &e, "a detector that can be built"))?;
         drop(builder);
-        let report = recorder.report();
-        if !report.is_whole() {
-            let expected = format!("the tensors that {yaml} asks for");
-            return Err(Error::file(weights, &report, expected));
+        let (mut report, mut digest) = recorder.finish();
+        digest.add(format!("{config:?}").as_bytes());
+        describe(&mut report, &network, &config);
+        report.assumed.splice(0..0, parts.notes);
+        report.skipped = parts.skipped;
+        let enough = !has_weights || report.found * 2 >= report.expected;
+        if !report.fits() || !enough {
+            let problem = std::iter::once(report.summary()).chain(report.faults());
+            let problem = problem.collect::<Vec<_>>().join("\n  ");
+            let expected = format!("the tensors that {place} asks for");
+            return Err(Error::file(&parts.weights_file, problem, expected));
         }
-        let name = card.name.clone().unwrap_or_else(|| match &origin {
-            Origin::Folder(p) => {
-                let last = if p.is_dir() {
-                    p.file_name()
-                } else {
-                    p.file_stem()
-                };
-                last.map_or("model".into(), |n| n.to_string_lossy().into_owned())
-            }
-            Origin::Bundled => "bundled".into(),
-        });
         Ok(Self {
-            name,
-            classes: class_names(&config, &card),
-            digest: digest(&[files.yaml.1.as_bytes(), files.weights.1]),
+            name: parts.card.name.clone().unwrap_or(parts.name),
+            classes: class_names(&config, &parts.card),
+            digest: digest.value(),
             device: device.clone(),
-            weights_file: weights.clone(),
-            origin,
+            weights_file: parts.weights_file,
+            origin: parts.origin,
+            card: parts.card,
             config,
-            card,
             network,
             report,
         })
@@ -201,69 +152,74 @@ impl Model {
         best.or(heads.first().copied()).unwrap_or(Head::OneToMany)
     }
 
-    /// A sentence on tensors in the file that nothing asked for, if there are any.
+    /// The rows that run on random numbers, in part or whole, because the file lacks their tensors.
+    pub fn random_rows(&self) -> &[RandomRow] {
+        &self.report.random
+    }
+
+    /// What a person should know before trusting this model: rows with random weights, a network
+    /// that ends early, tensors that nothing asked for, functions that were not called.
     pub fn warning(&self) -> Option<String> {
-        (!self.report.unused.is_empty()).then(|| {
-            let expected = "only the tensors that its YAML asks for";
-            Error::file(&self.weights_file, &self.report, expected).to_string()
-        })
+        let report = &self.report;
+        let random = || {
+            if report.found == 0 {
+                return "all weights are random: there is no weights file".to_owned();
+            }
+            let rows = report.random.iter();
+            let rows: Vec<_> = rows.map(|r| format!("{} ({})", r.row, r.module)).collect();
+            format!("random weights in row {}", rows.join(", "))
+        };
+        let skipped = || format!("not called: {}", report.skipped.join(", "));
+        let headline = [
+            (!report.random.is_empty()).then(random),
+            report.stopped.clone(),
+            Some(report.summary()).filter(|s| !s.is_empty() && report.found > 0),
+            (!report.skipped.is_empty()).then(skipped),
+        ];
+        let headline: Vec<String> = headline.into_iter().flatten().collect();
+        if headline.is_empty() {
+            return None;
+        }
+        let mut lines = vec![format!("{}: {}", self.weights_file, headline.join("; "))];
+        if report.found > 0 {
+            lines.extend(report.faults());
+        }
+        Some(lines.join("\n  "))
     }
 }
 
-/// The definition in a YAML text.
-fn parse(place: &str, text: &str) -> Result<Config> {
-    Config::parse(text).map_err(|e| fault(place, e, DEFINITION))
-}
-
-/// What model.yaml should be, for messages.
-const DEFINITION: &str = "a mapping with nc, backbone and head, as Ultralytics writes it";
-
-/// A problem with one file whose words may already end in what was expected.
-fn fault(file: &str, message: String, expected: &str) -> Error {
-    // A message of candle may carry a backtrace behind its first line.
-    let message = message.lines().next().unwrap_or_default();
-    match message.rsplit_once("; expected ") {
-        Some((problem, expected)) => Error::file(file, problem, expected),
-        None => Error::file(file, message, expected),
+/// What the network knows beyond the tensors.
+fn describe(report: &mut LoadReport, network: &Network, config: &Config) {
+    let row_of = |name: &str| name.strip_prefix("model.")?.split('.').next()?.parse().ok();
+    let mut missing: BTreeMap<usize, usize> = BTreeMap::new();
+    for row in report.missing.iter().filter_map(|t| row_of(&t.name)) {
+        *missing.entry(row).or_default() += 1;
     }
-}
-
-/// What a model path should be, for messages.
-const MODEL_FOLDER: &str = "a folder with model.yaml and weights.safetensors";
-
-/// A whole ordinary file of at most `most` bytes.
-fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
-    // Before opening: a named pipe would wait for its writer for ever, a device has no end.
-    let meta = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
-    if meta.is_dir() {
-        return Err(Error::path(path, "it is a folder", MODEL_FOLDER));
-    }
-    if !meta.is_file() {
-        return Err(Error::path(
-            path,
-            "it is not an ordinary file",
-            MODEL_FOLDER,
+    let module = |row: usize| config.rows.get(row).map_or("", |r| r.module.as_str());
+    let random = missing.into_iter().map(|(row, tensors)| RandomRow {
+        row,
+        module: module(row).to_owned(),
+        tensors,
+    });
+    report.random = random.collect();
+    report.heads = network.heads().iter().map(|h| h.name()).collect();
+    report.assumed = network.notes().to_vec();
+    if let Some(stop) = network.stopped() {
+        // What lies beyond it is said once, and not tensor by tensor.
+        let unreached = |name: &str| row_of(name).is_some_and(|row: usize| row >= stop.row);
+        report.unused.retain(|t| !unreached(&t.name));
+        report.stopped = Some(format!(
+            "row {} ({}): the module is not known, and the network ends before it",
+            stop.row, stop.module
         ));
     }
-    if meta.len() > most {
-        let problem = format!("it has {} bytes", meta.len());
-        return Err(Error::path(path, problem, format!("at most {most}")));
-    }
-    std::fs::read(path).map_err(|e| unreadable(path, &e))
-}
-
-fn read_text(path: &Path) -> Result<String> {
-    String::from_utf8(read(path, MAX_TEXT)?)
-        .map_err(|_| Error::path(path, "it is not text", "UTF-8 text"))
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    let problem = match error.kind() {
-        std::io::ErrorKind::NotFound => "it is missing".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "it may not be read".to_owned(),
-        _ => format!("it cannot be read ({error})"),
-    };
-    Error::path(path, problem, MODEL_FOLDER)
+    let rows = network.attention().filter_map(|(row, _)| {
+        let attributes = &config.rows.get(row)?.attributes;
+        let show = |(name, value): (&String, &Arg)| format!("{name} {}", value.show());
+        let list: Vec<String> = attributes.iter().map(show).collect();
+        (!list.is_empty()).then(|| format!("row {row} ({}): {}", module(row), list.join(", ")))
+    });
+    report.attributes = rows.collect();
 }
 
 fn class_names(config: &Config, card: &Card) -> Vec<String> {
@@ -272,22 +228,4 @@ fn class_names(config: &Config, card: &Card) -> Vec<String> {
     names
         .cloned()
         .unwrap_or_else(|| (0..config.classes).map(|i| i.to_string()).collect())
-}
-
-/// A 64-bit hash that is the same on every machine; it tells models apart, nothing more.
-fn digest(parts: &[&[u8]]) -> u64 {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for part in parts {
-        let (words, rest) = part.as_chunks::<8>();
-        for word in words {
-            hash = (hash ^ u64::from_le_bytes(*word))
-                .wrapping_mul(PRIME)
-                .rotate_left(23);
-        }
-        for byte in rest {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
-        }
-    }
-    hash
 }

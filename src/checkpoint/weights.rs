@@ -1,30 +1,34 @@
-//! Weights files: a safetensors file as a source of tensors that notes what was asked for.
+//! A weights file as the source that a network takes its tensors from. It notes what was asked for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::var_builder::SimpleBackend;
-use safetensors::SafeTensors;
-use safetensors::tensor::TensorView;
 
-use super::damage;
+use super::Digest;
+use super::bytes::Bytes;
+use super::random;
 use super::report::{LoadReport, Misshaped, Named};
+use super::tensors::{Slot, Tensors};
+use super::{flat, torch};
 
-/// A network may ask for this many numbers more than the file holds, so that a report can name
-/// all that is missing. Beyond that the file is of another network, and zeros in its place would
-/// only fill the memory.
+/// A network may ask for as many numbers again as the file holds, and this many more. Beyond that
+/// the file is of another network, and random numbers in its place would only fill the memory.
 const SLACK: usize = 4 << 20;
+/// Numbers of a network without any weights: x-scale detectors have 70 million.
+const MAX_RANDOM: usize = 128 << 20;
 /// A network with more tensors than this is refused: x-scale detectors have two thousand.
 const MAX_TENSORS: usize = 20_000;
 
-/// Tensors of one file, handed out by name. A tensor that cannot be handed out is noted and
-/// replaced by zeros, so that one report can name everything that is wrong.
-pub struct WeightSource<'a> {
-    tensors: BTreeMap<String, TensorView<'a>>,
-    /// Numbers in the file.
-    numbers: usize,
+/// Tensors of one file, read and handed out by name. One that is missing is drawn at random; one
+/// that cannot be used is noted and replaced by zeros, so that one report can name everything that
+/// is wrong.
+pub struct WeightSource {
+    tensors: Tensors,
+    /// Numbers that a network may ask for.
+    budget: usize,
     notes: Arc<Mutex<Notes>>,
 }
 
@@ -32,6 +36,7 @@ pub struct WeightSource<'a> {
 struct Notes {
     report: LoadReport,
     asked: BTreeSet<String>,
+    digest: Digest,
 }
 
 /// Reads the notes after a network was built.
@@ -40,45 +45,59 @@ pub struct Recorder {
     all: Vec<Named>,
 }
 
-impl<'a> WeightSource<'a> {
-    /// Reads the directory of a safetensors file; the numbers stay where they are.
+impl WeightSource {
+    /// Reads the directory of a safetensors file in memory.
     ///
     /// # Errors
     /// One sentence on what is wrong with the file.
-    pub fn parse(bytes: &'a [u8]) -> std::result::Result<Self, String> {
-        if bytes.is_empty() {
-            return Err("the file is empty".into());
-        }
-        let file = SafeTensors::deserialize(bytes).map_err(|e| {
-            damage::describe(bytes).unwrap_or_else(|| format!("it is damaged ({e})"))
-        })?;
-        let tensors: BTreeMap<_, _> = file
-            .iter()
-            .map(|(name, view)| (name.to_owned(), view))
-            .collect();
-        Ok(Self {
-            numbers: tensors
-                .values()
-                .map(|v| v.shape().iter().product::<usize>())
-                .sum(),
+    pub fn parse(bytes: &[u8]) -> std::result::Result<Self, String> {
+        let bytes = Bytes::Memory(bytes.to_vec().into());
+        flat::read(bytes).map(Self::new)
+    }
+
+    /// Reads the directory of a PyTorch checkpoint in memory.
+    ///
+    /// # Errors
+    /// One sentence on what is wrong with the file.
+    pub fn parse_torch(bytes: &[u8]) -> std::result::Result<Self, String> {
+        let bytes = Bytes::Memory(bytes.to_vec().into());
+        let slots = torch::read(&bytes)?.slots;
+        Ok(Self::new(Tensors { bytes, slots }))
+    }
+
+    /// A source of these tensors.
+    pub(super) fn new(tensors: Tensors) -> Self {
+        let numbers = tensors.numbers();
+        Self {
+            budget: numbers.saturating_mul(2).saturating_add(SLACK),
             tensors,
             notes: Arc::default(),
-        })
+        }
+    }
+
+    /// A source without tensors: everything is drawn at random.
+    pub(super) fn random() -> Self {
+        let tensors = Tensors {
+            bytes: Bytes::Memory(Vec::new().into()),
+            slots: Default::default(),
+        };
+        Self {
+            tensors,
+            budget: MAX_RANDOM,
+            notes: Arc::default(),
+        }
     }
 
     /// The source as a variable builder, and the notes it will take.
-    pub fn into_builder(self, device: &Device) -> (VarBuilder<'a>, Recorder) {
-        let all = self
-            .tensors
-            .iter()
-            .map(|(name, view)| Named {
-                name: name.clone(),
-                shape: view.shape().to_vec(),
-            })
-            .collect();
+    pub fn into_builder(self, device: &Device) -> (VarBuilder<'static>, Recorder) {
+        let slots = self.tensors.slots.iter();
+        let all = slots.map(|(name, slot)| Named {
+            name: name.clone(),
+            shape: slot.shape.clone(),
+        });
         let recorder = Recorder {
+            all: all.collect(),
             notes: self.notes.clone(),
-            all,
         };
         let builder = VarBuilder::from_backend(Box::new(self), DType::F32, device.clone());
         (builder, recorder)
@@ -88,10 +107,17 @@ impl<'a> WeightSource<'a> {
 impl Recorder {
     /// What was found, missing, misshaped and left over.
     pub fn report(self) -> LoadReport {
+        self.finish().0
+    }
+
+    /// The report, and a digest of all tensors that were taken.
+    pub(super) fn finish(self) -> (LoadReport, Digest) {
         let notes = lock(&self.notes);
         let mut report = notes.report.clone();
         report.in_file = self.all.len();
         report.expected = notes.asked.len();
+        let named = |end: &str| self.all.iter().any(|t| t.name.ends_with(end));
+        report.fused = named(".conv.bias") && !named(".bn.running_var");
         report.unused = self
             .all
             .into_iter()
@@ -99,7 +125,7 @@ impl Recorder {
             .filter(|t| !t.name.ends_with("num_batches_tracked"))
             .filter(|t| !notes.asked.contains(&t.name))
             .collect();
-        report
+        (report, notes.digest)
     }
 }
 
@@ -109,7 +135,7 @@ fn lock(notes: &Mutex<Notes>) -> std::sync::MutexGuard<'_, Notes> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-impl SimpleBackend for WeightSource<'_> {
+impl SimpleBackend for WeightSource {
     fn get(
         &self,
         shape: Shape,
@@ -119,89 +145,87 @@ impl SimpleBackend for WeightSource<'_> {
         device: &Device,
     ) -> Result<Tensor> {
         let mut notes = lock(&self.notes);
+        let first_time = notes.asked.insert(name.to_owned());
         // Running statistics are no parameters, though they are kept as tensors.
-        if notes.asked.insert(name.to_owned()) && !name.contains(".running_") {
+        if first_time && !name.contains(".running_") {
             notes.report.parameters = notes.report.parameters.saturating_add(shape.elem_count());
         }
-        if notes.report.parameters > self.numbers.saturating_add(SLACK) {
-            let held = self.numbers;
+        if notes.report.parameters > self.budget {
+            let held = self.tensors.numbers();
             candle_core::bail!("it needs far more parameters than the {held} in the weights file");
         }
         if notes.asked.len() > MAX_TENSORS {
             candle_core::bail!("the network would have more than {MAX_TENSORS} tensors");
         }
-        let report = &mut notes.report;
-        let zeros = || Tensor::zeros(shape.clone(), DType::F32, device);
-        let Some(view) = self.tensors.get(name) else {
-            report.missing.push(Named {
-                name: name.to_owned(),
-                shape: shape.dims().to_vec(),
-            });
-            return zeros();
-        };
-        if view.shape() != shape.dims() {
-            report.misshaped.push(Misshaped {
-                name: name.to_owned(),
-                found: view.shape().to_vec(),
-                expected: shape.dims().to_vec(),
-            });
-            return zeros();
-        }
-        match numbers(name, view) {
-            Ok(values) => Tensor::from_vec(values, shape, device),
-            Err(why) => {
-                report.unusable.push((name.to_owned(), why));
-                zeros()
+        let values = match self.tensors.slots.get(name) {
+            Some(slot) => self.take(name, slot, &shape, &mut notes),
+            None => {
+                notes.report.missing.push(Named {
+                    name: name.to_owned(),
+                    shape: shape.dims().to_vec(),
+                });
+                Some(random::numbers(name, shape.dims()))
             }
+        };
+        match values {
+            Some(values) => Tensor::from_vec(values, shape, device),
+            None => Tensor::zeros(shape, DType::F32, device),
         }
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
-        let Some(view) = self.tensors.get(name) else {
+        let Some(slot) = self.tensors.slots.get(name) else {
             candle_core::bail!("there is no tensor {name}");
         };
-        let shape = Shape::from(view.shape());
+        let shape = Shape::from(slot.shape.as_slice());
         self.get(shape, name, candle_nn::Init::Const(0.0), dtype, device)
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+        self.tensors.slots.contains_key(name)
     }
 }
 
-/// The numbers of a tensor as f32, checked to be usable.
-fn numbers(name: &str, view: &TensorView<'_>) -> std::result::Result<Vec<f32>, String> {
-    use safetensors::Dtype;
-    let data = view.data();
-    let values: Vec<f32> = match view.dtype() {
-        Dtype::F32 => chunks(data, f32::from_le_bytes),
-        Dtype::F64 => chunks(data, |b| f64::from_le_bytes(b) as f32),
-        Dtype::F16 => chunks(data, |b| half::f16::from_le_bytes(b).to_f32()),
-        Dtype::BF16 => chunks(data, |b| half::bf16::from_le_bytes(b).to_f32()),
-        other => {
-            return Err(format!(
-                "holds {other:?} numbers instead of F32, F64, F16 or BF16"
-            ));
+impl WeightSource {
+    /// The numbers of a tensor of the file; `None`, with a note, if they cannot be used.
+    fn take(&self, name: &str, slot: &Slot, shape: &Shape, notes: &mut Notes) -> Option<Vec<f32>> {
+        if slot.shape != shape.dims() {
+            notes.report.misshaped.push(Misshaped {
+                name: name.to_owned(),
+                found: slot.shape.clone(),
+                expected: shape.dims().to_vec(),
+            });
+            return None;
         }
-    };
-    if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-        return Err(format!(
-            "holds {} at position {i}, which is not finite",
-            values[i]
-        ));
+        let read = self.tensors.floats(slot).and_then(|(values, raw)| {
+            check(name, &values)?;
+            Ok((values, raw))
+        });
+        match read {
+            Ok((values, raw)) => {
+                notes.digest.add(name.as_bytes());
+                notes.digest.add(&raw);
+                notes.report.found += 1;
+                Some(values)
+            }
+            Err(why) => {
+                notes.report.unusable.push((name.to_owned(), why));
+                None
+            }
+        }
     }
-    if name.ends_with("running_var")
-        && let Some(i) = values.iter().position(|v| *v < 0.0)
-    {
-        return Err(format!(
-            "holds the negative variance {} at position {i}",
-            values[i]
-        ));
-    }
-    Ok(values)
 }
 
-fn chunks<const N: usize>(data: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    let (whole, _) = data.as_chunks::<N>();
-    whole.iter().map(|c| read(*c)).collect()
+/// Refuses numbers that no computation can use.
+fn check(name: &str, values: &[f32]) -> std::result::Result<(), String> {
+    if let Some((i, v)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+        return Err(format!("holds {v} at position {i}, which is not finite"));
+    }
+    let negative = || values.iter().enumerate().find(|(_, v)| **v < 0.0);
+    if name.ends_with("running_var")
+        && let Some((i, v)) = negative()
+    {
+        return Err(format!("holds the negative variance {v} at position {i}"));
+    }
+    Ok(())
 }

@@ -55,7 +55,7 @@ use super::args::AnalyzeArgs;
 use super::npz;
 use super::report::{INPUT, Report, clamps};
 use crate::attention::Watch;
-use crate::checkpoint::Model;
+use crate::checkpoint::{Model, Origin};
 use crate::engine::{self, Engine, Outcome, Settings, Wish};
 use crate::files::{self, FileSet};
 use crate::picture::Photo;
@@ -76,6 +76,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<()> {
         eprintln!("attnscope: {note}");
     }
     let model = Arc::new(open_model(args.model.as_deref(), &open.device)?);
+    let model = engine::attach(&model, &args.probe).map_err(Error::Setting)?;
     let settings = settings(args, &model)?;
     for (place, clamps) in clamps(&settings, &model) {
         for clamp in clamps {
@@ -116,7 +117,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<()> {
 /// The model of `--model`, or the bundled one; says so if tensors were left over.
 pub(super) fn open_model(path: Option<&Path>, device: &Device) -> Result<Model> {
     let model = match path {
-        Some(path) => Model::open(path, device)?,
+        Some(path) => Origin::named(path).open(device)?,
         None => Model::bundled(device)?,
     };
     if let Some(warning) = model.warning() {
@@ -133,6 +134,7 @@ fn settings(args: &AnalyzeArgs, model: &Model) -> Result<Settings> {
             confidence: args.conf,
             iou: args.iou,
         },
+        probes: args.probe.clone(),
         ..Settings::default()
     };
     if let Some(head) = args.head.map(Into::into) {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::attention::KnobValue;
-use crate::engine::DeviceChoice;
+use crate::engine::{DeviceChoice, Probe};
 use crate::yolo::Head;
 
 /// Shows why an attention-augmented YOLO detector looks where it looks.
@@ -30,6 +30,10 @@ pub enum Command {
     Screenshots(ScreenshotsArgs),
     /// List the layers of a model, its attention layers and their knobs.
     Layers(LayersArgs),
+    /// Say how the weights of a model fit its network; fails if not all of them are there.
+    Check(CheckArgs),
+    /// Write a model as a folder: model.yaml, weights.safetensors and card.json.
+    Convert(ConvertArgs),
     /// Measure how long things take on this machine.
     Bench(super::bench::BenchArgs),
 }
@@ -39,7 +43,8 @@ pub enum Command {
 pub struct WindowArgs {
     /// A picture to open.
     pub picture: Option<PathBuf>,
-    /// A model folder (model.yaml, weights.safetensors, card.json) instead of the bundled model.
+    /// A checkpoint (.pt) or a model folder (model.yaml, weights.safetensors, card.json) instead of
+    /// the bundled model.
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Where the network runs.
@@ -53,7 +58,8 @@ pub struct AnalyzeArgs {
     /// Pictures to analyse.
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
-    /// A model folder (model.yaml, weights.safetensors, card.json) instead of the bundled model.
+    /// A checkpoint (.pt) or a model folder (model.yaml, weights.safetensors, card.json) instead of
+    /// the bundled model.
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Side of the square network input in pixels; without it, the model's best.
@@ -62,6 +68,10 @@ pub struct AnalyzeArgs {
     /// Turn a knob, e.g. 8.topk=6 or 5.stoken_size=6x4 (height x width). `layers` lists them.
     #[arg(long, value_name = "LAYER.KNOB=VALUE")]
     pub set: Vec<Setting>,
+    /// Attach a probe to a layer without attention, e.g. 6=sta or 16=bra. It takes the next free
+    /// layer number, computes beside the network and changes no detection.
+    #[arg(long, value_name = "LAYER=MECHANISM")]
+    pub probe: Vec<Probe>,
     /// Which head is read; without it, the model's best.
     #[arg(long, value_enum, value_name = "HEAD")]
     pub head: Option<HeadArg>,
@@ -82,7 +92,7 @@ pub struct AnalyzeArgs {
 /// Options of `layers`.
 #[derive(Debug, Args)]
 pub struct LayersArgs {
-    /// A model folder instead of the bundled model.
+    /// A checkpoint (.pt) or a model folder instead of the bundled model.
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// Input side that the legal ranges are stated for; without it, the model's best.
@@ -91,6 +101,25 @@ pub struct LayersArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A checkpoint (.pt), a model folder, or a file of one.
+    pub model: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `convert`.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// A checkpoint (.pt), a model folder, or a file of one.
+    pub model: PathBuf,
+    /// Folder to write to.
+    pub out: PathBuf,
 }
 
 impl From<WindowArgs> for crate::app::AppOptions {

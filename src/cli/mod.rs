@@ -3,6 +3,8 @@
 mod analyze;
 mod args;
 pub mod bench;
+mod check;
+mod convert;
 mod layers;
 mod npz;
 mod report;
@@ -27,6 +29,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Analyze(args)) => analyze::run(&args),
         Some(Command::Layers(args)) => layers::run(&args),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Convert(args)) => convert::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Screenshots(args)) => {
             crate::app::take_screenshots(AppOptions::default(), &args.out)

@@ -99,7 +99,7 @@ impl<'a> ModelInfo<'a> {
         Self {
             name: &model.name,
             path: match &model.origin {
-                Origin::Bundled => None,
+                Origin::Bundled(_) => None,
                 Origin::Folder(path) => Some(path.display().to_string()),
             },
             digest: format!("{:016x}", model.digest),

@@ -69,7 +69,7 @@ pub fn detections_figure(scene: &Scene, detected: &Detected) -> Figure {
             detected.head.name(),
             detected.thresholds.confidence
         ),
-        badge: scene.model.card.random.then(|| "random weights".into()),
+        badge: (!detected.badges.is_empty()).then(|| detected.badges.join("; ")),
         body: Body::Overlay(Overlay {
             boxes: boxes.collect(),
             ..Overlay::new(scene.photo.clone())

@@ -85,6 +85,8 @@ pub struct Detected {
     pub head: Head,
     /// The thresholds that were used.
     pub thresholds: Thresholds,
+    /// Why the boxes should be read with care: random weights.
+    pub badges: Vec<String>,
 }
 
 /// How long a run took and how much of it was new.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Tensor};
 
+use super::badges;
 use super::store::{Entry, Key, Store};
 use super::{Detected, LayerTrace, Outcome, Scene, Settings, Timing};
 use crate::attention::{Legal, Trace, Watch};
@@ -273,14 +274,7 @@ impl Engine {
         trace: &Arc<dyn Trace>,
     ) -> LayerTrace {
         let legal = plan.legal.get(&row).cloned().unwrap_or_default();
-        let probe = wish.model.network.layers()[row].probe;
-        let mut badges = match probe {
-            true => vec!["probe: computed beside the network, not in it".into()],
-            false => wish.model.card.untrained(&legal.values),
-        };
-        if wish.model.card.random {
-            badges.insert(0, "random weights".into());
-        }
+        let badges = badges::of_row(&wish.model, row, &legal.values);
         LayerTrace {
             wish: wish.number,
             row,
@@ -319,6 +313,13 @@ fn detect(wish: &Wish, scene: &Scene, raw: Option<&RawHead>, head: Head) -> Dete
         list,
         head,
         thresholds,
+        badges: wish
+            .model
+            .network
+            .head_row()
+            .and_then(|row| badges::random(&wish.model, row))
+            .into_iter()
+            .collect(),
     }
 }
 

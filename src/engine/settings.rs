@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Probe;
 use crate::attention::{Clamp, KnobValue, Knobs, Legal, Watch};
 use crate::checkpoint::Model;
 use crate::yolo::{Head, Thresholds};
@@ -22,6 +23,10 @@ pub struct Settings {
     pub thresholds: Thresholds,
     /// Wanted knob values by row. They may be illegal; see [`Settings::legal`].
     pub knobs: BTreeMap<usize, Knobs>,
+    /// Mechanisms attached to layers; they take the rows after the model's own. See
+    /// [`super::attach`].
+    #[serde(default)]
+    pub probes: Vec<Probe>,
     /// What to keep of each attention row for looking at.
     #[serde(skip)]
     pub watch: BTreeMap<usize, Watch>,

@@ -13,28 +13,27 @@ pub enum Activation {
 }
 
 /// The smallest `x` whose e^x is a normal number, and the largest that [`exp_parts`] can do.
-const LOWEST: f32 = -87.33;
-const HIGHEST: f32 = 88.37;
+pub(super) const LOWEST: f32 = -87.33;
+pub(super) const HIGHEST: f32 = 88.37;
+/// Adding 1.5·2^23 rounds to the nearest integer and leaves it in the low bits.
+pub(super) const ROUNDER: f32 = 12_582_912.0;
+/// ln 2 in two parts; the first has so few digits that n times it is exact.
+pub(super) const LN2_HIGH: f32 = 355.0 / 512.0;
+pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
+/// The polynomial 1 + c₁r + … + c₅r⁵ whose largest relative error over |r| ≤ ln 2 / 2 is least: 9.2e-8.
+pub(super) const C: [f32; 5] = [
+    0.999_999_7,
+    0.499_991_48,
+    0.166_676_39,
+    0.041_898_16,
+    0.008_290_272,
+];
 
 /// e^x as a product of two numbers, for `x` from [`LOWEST`] to [`HIGHEST`].
 ///
 /// x = n·ln 2 + r with |r| ≤ ln 2 / 2; e^r by a polynomial, 2^n by writing the exponent.
 #[inline(always)]
 fn exp_parts<const FUSED: bool>(x: f32) -> (f32, f32) {
-    // Adding 1.5·2^23 rounds to the nearest integer and leaves it in the low bits.
-    const ROUNDER: f32 = 12_582_912.0;
-    // ln 2 in two parts; the first has so few digits that n times it is exact.
-    const LN2_HIGH: f32 = 355.0 / 512.0;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    // The polynomial 1 + c₁r + … + c₅r⁵ whose largest relative error over |r| ≤ ln 2 / 2 is least: 9.2e-8.
-    const C: [f32; 5] = [
-        0.999_999_7,
-        0.499_991_48,
-        0.166_676_39,
-        0.041_898_16,
-        0.008_290_272,
-    ];
-
     let shifted = add_product::<FUSED>(x, std::f32::consts::LOG2_E, ROUNDER);
     let n = shifted - ROUNDER;
     let r = add_product::<FUSED>(n, -LN2_LOW, add_product::<FUSED>(n, -LN2_HIGH, x));

@@ -9,9 +9,12 @@ use std::ops::Range;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::activation::{Activation, silu};
-use super::isa::{Isa, prefetch, vectorised};
-use super::micro::{LANE, MR, NR, Strided, Table, Walk, pack_rows, packed_len, tile_product};
+use super::activation::Activation;
+use super::isa::{Isa, prefetch};
+use super::maps::Maps;
+use super::micro::{
+    LANE, MR, NR, Slices, Strided, Table, Target, Walk, pack_rows, packed_len, tile_product_to,
+};
 use super::output::{Parts, filled};
 use super::planes::Geometry;
 use super::scratch::with_scratch;
@@ -73,30 +76,35 @@ impl PackedConv {
         })
     }
 
-    /// `x` is `[batch, in, height, width]`; the result `[batch, out, out_height, out_width]`.
-    pub(super) fn forward(&self, x: &[f32], batch: usize, g: &Geometry) -> Vec<f32> {
+    /// `maps` are `[batch, in, height, width]`; the result is `[batch, out, out_height, out_width]`, as is what is added to it.
+    pub(super) fn forward(&self, maps: &Maps<'_>, g: &Geometry, add: Option<&[f32]>) -> Vec<f32> {
         let pixels = g.out_height * g.out_width;
-        let image = self.groups * self.group_in * g.height * g.width;
         let out_image = self.groups * self.group_out * pixels;
         let run = |out: Parts<'_>| {
-            for b in 0..batch {
-                self.image(&x[b * image..(b + 1) * image], g, out, b * out_image);
+            for b in 0..maps.batch() {
+                self.image(maps.image(b), g, (out, b * out_image), add);
             }
         };
         // SAFETY: `image` writes every pixel of every channel of its image.
-        unsafe { filled(batch * out_image, run) }
+        unsafe { filled(maps.batch() * out_image, run) }
     }
 
     /// One image, whose result begins at `to`.
-    fn image(&self, x: &[f32], g: &Geometry, out: Parts<'_>, to: usize) {
-        let (pixels, plane) = (g.out_height * g.out_width, g.height * g.width);
+    fn image(
+        &self,
+        planes: &[&[f32]],
+        g: &Geometry,
+        (out, to): (Parts<'_>, usize),
+        add: Option<&[f32]>,
+    ) {
+        let pixels = g.out_height * g.out_width;
         let in_place = self.kernel == 1 && g.stride == 1 && g.padding == 0;
         let strip = Strip {
             geometry: g,
             rows: self.strip_rows(g),
         };
         let (strips, channel) = if in_place {
-            (pixels.div_ceil(IN_PLACE), plane)
+            (pixels.div_ceil(IN_PLACE), 0)
         } else {
             (g.out_height.div_ceil(strip.rows), strip.channel())
         };
@@ -126,22 +134,24 @@ impl PackedConv {
                     pixels,
                     out,
                     to: to + group * self.group_out * pixels,
+                    add,
                 };
-                let x = &x[group * self.group_in * plane..(group + 1) * self.group_in * plane];
+                let planes = &planes[group * self.group_in..(group + 1) * self.group_in];
                 if in_place {
-                    job.read_in_place(x, taps, part * IN_PLACE);
+                    job.read_in_place(planes, part * IN_PLACE);
                 } else {
-                    job.unfolded(x, taps, &strip, part * strip.rows);
+                    job.unfolded(planes, taps, &strip, part * strip.rows);
                 }
                 at += count;
             }
         });
     }
 
-    /// Output rows of a strip: as many as fit, the strips about equal.
+    /// Output rows of a strip: as many as fit and leave every task a strip, the strips about equal.
     fn strip_rows(&self, g: &Geometry) -> usize {
         let fits = |rows: usize| self.group_in * Strip { geometry: g, rows }.channel() <= STRIP;
-        let most = (1..=g.out_height)
+        let tasks = TASKS * rayon::current_num_threads();
+        let most = (1..=g.out_height.div_ceil(tasks))
             .take_while(|&rows| fits(rows))
             .last()
             .unwrap_or(1);
@@ -159,50 +169,59 @@ struct Job<'a> {
     out: Parts<'a>,
     /// Where the group's first output channel goes.
     to: usize,
+    add: Option<&'a [f32]>,
 }
 
 impl Job<'_> {
     /// The pixels from `first` of a 1×1 convolution.
-    fn read_in_place(&self, x: &[f32], taps: Table<'_>, first: usize) {
+    fn read_in_place(&self, planes: &[&[f32]], first: usize) {
+        let rows = Slices::new(planes);
         for first in (first..self.pixels.min(first + IN_PLACE)).step_by(NR) {
             let count = NR.min(self.pixels - first);
-            if taps.last(self.depth()) + first + count.next_multiple_of(LANE) <= x.len() {
-                self.tile(&x[first..], taps, first, count);
+            if first + count.next_multiple_of(LANE) <= self.pixels {
+                self.tile(rows.from(first), count, &Place::whole(first, count));
                 continue;
             }
-            // The last lane would reach beyond the input.
-            with_scratch(self.depth() * NR, |panel| {
-                for (row, plane) in panel.chunks_exact_mut(NR).zip(x.chunks_exact(self.pixels)) {
+            // The last lane would reach beyond the planes.
+            with_scratch(planes.len() * NR, |panel| {
+                for (row, plane) in panel.chunks_exact_mut(NR).zip(planes) {
                     row[..count].copy_from_slice(&plane[first..first + count]);
                     row[count..].fill(0.0);
                 }
-                self.tile(panel, Strided(NR), first, count);
+                self.tile(Strided(panel, NR), count, &Place::whole(first, count));
             });
         }
     }
 
     /// The strip that begins with output row `top`.
-    fn unfolded(&self, x: &[f32], taps: Table<'_>, strip: &Strip<'_>, top: usize) {
+    fn unfolded(&self, planes: &[&[f32]], taps: Table<'_>, strip: &Strip<'_>, top: usize) {
         let g = strip.geometry;
         let len = self.conv.group_in * strip.channel();
         // Lanes are read as a whole: the last may reach beyond the strip.
         with_scratch(len + NR, |scratch| {
-            for (plane, channel) in x
-                .chunks_exact(g.height * g.width)
-                .zip(scratch.chunks_exact_mut(strip.channel()))
-            {
+            let channels = scratch[..len].chunks_exact_mut(strip.channel());
+            for (i, channel) in channels.enumerate() {
                 // The next channel arrives while this one is copied.
-                let next = plane.as_ptr().wrapping_add(plane.len());
+                let next = planes[(i + 1).min(planes.len() - 1)].as_ptr();
                 strip
                     .input(top)
                     .step_by(LANE)
                     .for_each(|at| prefetch(next.wrapping_add(at)));
-                unfold(strip, plane, top, channel);
+                unfold(strip, planes[i], top, channel);
             }
             let rows = strip.rows.min(g.out_height - top);
-            for at in (0..rows * g.out_width).step_by(NR) {
-                let count = NR.min(rows * g.out_width - at);
-                self.tile(&scratch[at..], taps, top * g.out_width + at, count);
+            let mut places = [Place::default(); NR];
+            for (at, count) in strip.tiles(rows) {
+                let mut len = 0;
+                for (place, run) in places.iter_mut().zip(strip.runs(at, count)) {
+                    *place = Place {
+                        column: run.at,
+                        pixel: (top + run.row) * g.out_width + run.column,
+                        len: run.len,
+                    };
+                    len += 1;
+                }
+                self.tile(taps.of(&scratch[at..]), count, &places[..len]);
             }
         });
     }
@@ -211,8 +230,8 @@ impl Job<'_> {
         self.conv.group_in * self.conv.kernel * self.conv.kernel
     }
 
-    /// All channels of the job for `count` pixels from `first`, whose taps `panel` holds.
-    fn tile<W: Walk>(&self, panel: &[f32], taps: W, first: usize, count: usize) {
+    /// All channels of the job for `count` pixels whose taps are the rows of `right`.
+    fn tile(&self, right: impl Walk, count: usize, places: &[Place]) {
         let conv = self.conv;
         let depth = self.depth();
         let isa = Isa::best();
@@ -221,26 +240,38 @@ impl Job<'_> {
         let mut tile = Tile([0.0; MR * NR]);
         for block in self.blocks.clone() {
             let rows = MR.min(conv.group_out - block * MR);
-            let to = self.to + block * MR * self.pixels + first;
+            let to = self.to + block * MR * self.pixels;
             // The product takes long enough for the lines of its result to arrive.
-            (0..rows).for_each(|r| self.out.prefetch(to + r * self.pixels, count));
+            for place in places {
+                for r in 0..rows {
+                    self.out
+                        .prefetch(to + r * self.pixels + place.pixel, place.len);
+                }
+            }
             let left = (&bias[block], &weights[block * MR * depth..]);
-            tile_product(
-                isa,
-                depth,
-                left,
-                (panel, taps),
-                count.div_ceil(LANE),
-                (&mut tile.0, NR),
-            );
-            finish(
-                &mut tile.0[..rows * NR],
-                count,
-                conv.act,
-                self.out,
-                to,
-                self.pixels,
-            );
+            let lanes = count.div_ceil(LANE);
+            if let [place] = places
+                && place.len == lanes * LANE
+                && rows == MR
+                && self.add.is_none()
+            {
+                // SAFETY: no other task has these channels of these pixels.
+                let target = unsafe { self.out.target(to + place.pixel, self.pixels, place.len) };
+                tile_product_to(isa, depth, left, right, lanes, (target, conv.act));
+                continue;
+            }
+            let target = Target::new(&mut tile.0, NR, lanes * LANE);
+            tile_product_to(isa, depth, left, right, lanes, (target, conv.act));
+            for (r, row) in tile.0.chunks_exact(NR).enumerate().take(rows) {
+                for place in places {
+                    let from = &row[place.column..place.column + place.len];
+                    // SAFETY: as above.
+                    unsafe {
+                        self.out
+                            .write_sum(to + r * self.pixels + place.pixel, from, self.add)
+                    };
+                }
+            }
         }
     }
 }
@@ -249,29 +280,18 @@ impl Job<'_> {
 #[repr(align(64))]
 struct Tile([f32; MR * NR]);
 
-vectorised! {
-    /// Applies the activation to the rows of a tile and writes the first `count` values of each to the
-    /// output, `step` apart.
-    fn finish(
-        tile: &mut [f32],
-        count: usize,
-        act: Activation,
-        out: Parts<'_>,
-        to: usize,
-        step: usize,
-    ) {
-        for (r, row) in tile.chunks_exact_mut(NR).enumerate() {
-            if act == Activation::Silu {
-                row.iter_mut().for_each(|v| *v = silu::<FUSED>(*v));
-            }
-            // SAFETY: no other task has these channels of these pixels. A length that the compiler
-            // knows spares a call.
-            unsafe {
-                match count {
-                    NR => out.write(to + r * step, &row[..NR]),
-                    _ => out.write(to + r * step, &row[..count]),
-                }
-            }
-        }
+/// Columns of a tile that follow each other in the output.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    column: usize,
+    pixel: usize,
+    len: usize,
+}
+
+impl Place {
+    /// All columns, from one pixel on.
+    fn whole(pixel: usize, len: usize) -> [Self; 1] {
+        let column = 0;
+        [Self { column, pixel, len }]
     }
 }

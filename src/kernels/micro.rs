@@ -4,7 +4,11 @@
 //! registers while the shared dimension is walked once. Every element of the result is summed
 //! in the same order whatever the tile, so a result does not depend on how work was divided.
 
+use std::marker::PhantomData;
+
+use super::activation::Activation;
 use super::isa::Isa;
+use super::lanes::{Four, Lanes};
 
 /// Rows of a tile: the height of a packed block of the left operand.
 pub(super) const MR: usize = 8;
@@ -13,31 +17,37 @@ pub(super) const LANE: usize = 16;
 /// Most columns of a tile.
 pub(super) const NR: usize = 3 * LANE;
 
-/// Where the rows of the right operand start.
+/// The rows of the right operand of a product.
 pub(super) trait Walk: Copy {
-    /// Start of row `k`.
-    fn row(self, k: usize) -> usize;
-    /// The largest start of the first `depth` rows.
-    fn last(self, depth: usize) -> usize;
+    /// Columns that can be read from each of the first `depth` rows.
+    fn width(self, depth: usize) -> usize;
+    /// The start of row `k`.
+    ///
+    /// # Safety
+    /// `k` must be below a depth for which there is at least one column.
+    unsafe fn row(self, k: usize) -> *const f32;
 }
 
 /// Rows at equal distances.
 #[derive(Clone, Copy)]
-pub(super) struct Strided(pub(super) usize);
+pub(super) struct Strided<'a>(pub(super) &'a [f32], pub(super) usize);
 
-impl Walk for Strided {
-    #[inline(always)]
-    fn row(self, k: usize) -> usize {
-        k * self.0
+impl Walk for Strided<'_> {
+    fn width(self, depth: usize) -> usize {
+        let last = depth.saturating_sub(1) * self.1;
+        self.0.len().saturating_sub(last)
     }
-    fn last(self, depth: usize) -> usize {
-        depth.saturating_sub(1) * self.0
+    #[inline(always)]
+    unsafe fn row(self, k: usize) -> *const f32 {
+        // SAFETY: row `k` has a column.
+        unsafe { self.0.as_ptr().add(k * self.1) }
     }
 }
 
 /// Rows wherever a table says: the taps of a convolution.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
+    values: &'a [f32],
     rows: &'a [usize],
     largest: usize,
 }
@@ -45,32 +55,122 @@ pub(super) struct Table<'a> {
 impl<'a> Table<'a> {
     pub(super) fn new(rows: &'a [usize]) -> Self {
         let largest = rows.iter().max().map_or(0, |&row| row);
-        Self { rows, largest }
+        Self {
+            values: &[],
+            rows,
+            largest,
+        }
+    }
+
+    /// The same rows of other values.
+    pub(super) fn of(self, values: &'a [f32]) -> Self {
+        Self { values, ..self }
     }
 }
 
 impl Walk for Table<'_> {
-    #[inline(always)]
-    fn row(self, k: usize) -> usize {
-        self.rows[k]
-    }
-    fn last(self, depth: usize) -> usize {
+    fn width(self, depth: usize) -> usize {
         assert!(depth <= self.rows.len(), "table too short");
-        self.largest
+        self.values.len().saturating_sub(self.largest)
+    }
+    #[inline(always)]
+    unsafe fn row(self, k: usize) -> *const f32 {
+        // SAFETY: even the largest row has a column.
+        unsafe { self.values.as_ptr().add(self.rows[k]) }
     }
 }
 
-/// `c[r][j] = start[r] + Σ_k a[k·MR + r] · b[walk.row(k) + j]` for `r < MR`, `j < lanes·LANE`, `k < depth`, where
+/// Every row a slice of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Slices<'a> {
+    rows: &'a [&'a [f32]],
+    shortest: usize,
+    first: usize,
+}
+
+impl<'a> Slices<'a> {
+    pub(super) fn new(rows: &'a [&'a [f32]]) -> Self {
+        let shortest = rows.iter().map(|row| row.len()).min().unwrap_or(0);
+        Self {
+            rows,
+            shortest,
+            first: 0,
+        }
+    }
+
+    /// The same rows from a later column on.
+    pub(super) fn from(self, first: usize) -> Self {
+        Self { first, ..self }
+    }
+}
+
+impl Walk for Slices<'_> {
+    fn width(self, depth: usize) -> usize {
+        assert!(depth <= self.rows.len(), "too few rows");
+        self.shortest.saturating_sub(self.first)
+    }
+    #[inline(always)]
+    unsafe fn row(self, k: usize) -> *const f32 {
+        // SAFETY: even the shortest row has a column there.
+        unsafe { self.rows[k].as_ptr().add(self.first) }
+    }
+}
+
+/// Where the rows of a result begin: memory that `MR` rows of a tile, `step` apart, may be written to.
+pub(super) struct Target<'a> {
+    start: *mut f32,
+    step: usize,
+    width: usize,
+    memory: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> Target<'a> {
+    /// Rows of `width` values, `step` apart, from the start of a slice.
+    pub(super) fn new(c: &'a mut [f32], step: usize, width: usize) -> Self {
+        assert!(
+            step >= width && c.len() >= (MR - 1) * step + width,
+            "result too short"
+        );
+        // SAFETY: the slice holds all rows, and is borrowed for as long as the target lives.
+        unsafe { Self::from_raw(c.as_mut_ptr(), step, width) }
+    }
+
+    /// # Safety
+    /// Nobody else may use `width` values from `start` and from each of the next `MR - 1` multiples of `step`.
+    pub(super) unsafe fn from_raw(start: *mut f32, step: usize, width: usize) -> Self {
+        Self {
+            start,
+            step,
+            width,
+            memory: PhantomData,
+        }
+    }
+}
+
+/// `c[r][j] = start[r] + Σ_k a[k·MR + r] · b[k][j]` for `r < MR`, `j < lanes·LANE`, `k < depth`, where
 /// row `r` of the result begins at `c[r·ldc]`.
 ///
 /// Panics when a slice is too short for its part or `lanes` is not 1, 2 or 3: a defect of the caller.
 pub(super) fn tile_product<W: Walk>(
     isa: Isa,
     depth: usize,
-    (start, a): (&[f32; MR], &[f32]),
-    (b, walk): (&[f32], W),
+    left: (&[f32; MR], &[f32]),
+    right: W,
     lanes: usize,
     (c, ldc): (&mut [f32], usize),
+) {
+    let target = Target::new(c, ldc, lanes * LANE);
+    tile_product_to(isa, depth, left, right, lanes, (target, Activation::None));
+}
+
+/// The same with an activation applied to the result.
+pub(super) fn tile_product_to<W: Walk>(
+    isa: Isa,
+    depth: usize,
+    (start, a): (&[f32; MR], &[f32]),
+    right: W,
+    lanes: usize,
+    (c, act): (Target<'_>, Activation),
 ) {
     let width = lanes * LANE;
     assert!(
@@ -79,54 +179,53 @@ pub(super) fn tile_product<W: Walk>(
     );
     assert!(a.len() >= depth * MR, "left operand too short");
     assert!(
-        depth == 0 || b.len() >= walk.last(depth) + width,
+        depth == 0 || right.width(depth) >= width,
         "right operand too short"
     );
-    assert!(
-        ldc >= width && c.len() >= (MR - 1) * ldc + width,
-        "result too short"
-    );
+    assert!(c.width >= width, "result too narrow");
     let t = Tile {
         depth,
         start,
         a: a.as_ptr(),
-        b: b.as_ptr(),
-        walk,
-        c: c.as_mut_ptr(),
-        ldc,
+        right,
+        c: c.start,
+        ldc: c.step,
     };
-    // SAFETY: the assertions above are what `Tile` demands, and `isa` was found on this processor.
+    // SAFETY: the assertions above and the promise of `Target` are what `Tile` demands, and `isa` was found
+    // on this processor.
+    unsafe {
+        match act {
+            Activation::None => run::<W, false>(isa, &t, lanes),
+            Activation::Silu => run::<W, true>(isa, &t, lanes),
+        }
+    }
+}
+
+/// # Safety
+/// See [`Tile`]; the processor must have the instruction set.
+#[inline(always)]
+unsafe fn run<W: Walk, const SILU: bool>(isa: Isa, t: &Tile<'_, W>, lanes: usize) {
+    // SAFETY: promised by the caller.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => x86::avx512(&t, lanes),
+            Isa::Avx512 => x86::avx512::<W, SILU>(t, lanes),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => x86::avx2(&t, lanes),
-            Isa::Portable => portable(&t, lanes),
+            Isa::Avx2 => x86::avx2::<W, SILU>(t, lanes),
+            Isa::Portable => portable::<W, SILU>(t, lanes),
         }
     }
 }
 
 /// The operands of one tile. Whoever reads through it relies on: `a` holds `depth·MR` values; each of the `depth`
-/// rows of `b` that `walk` names, and each of `MR` rows of `c`, `ldc` apart, holds the columns asked for.
+/// rows of `right`, and each of `MR` rows of `c`, `ldc` apart, holds the columns asked for.
 struct Tile<'a, W> {
     depth: usize,
     start: &'a [f32; MR],
     a: *const f32,
-    b: *const f32,
-    walk: W,
+    right: W,
     c: *mut f32,
     ldc: usize,
-}
-
-/// A vector register of `N` floats.
-trait Lanes: Copy {
-    const N: usize;
-    unsafe fn splat(v: f32) -> Self;
-    unsafe fn load(p: *const f32) -> Self;
-    unsafe fn store(self, p: *mut f32);
-    /// `self + a·b`
-    unsafe fn add_product(self, a: Self, b: Self) -> Self;
 }
 
 impl<W: Walk> Tile<'_, W> {
@@ -135,7 +234,11 @@ impl<W: Walk> Tile<'_, W> {
     /// # Safety
     /// See [`Tile`]; the processor must have the instructions of `L`.
     #[inline(always)]
-    unsafe fn block<L: Lanes, const R: usize, const V: usize>(&self, row: usize, col: usize) {
+    unsafe fn block<L: Lanes, const R: usize, const V: usize, const SILU: bool>(
+        &self,
+        row: usize,
+        col: usize,
+    ) {
         // SAFETY: rows below `MR` and columns below the width that `tile_product` checked.
         unsafe {
             let mut acc = [[L::splat(0.0); V]; R];
@@ -144,7 +247,7 @@ impl<W: Walk> Tile<'_, W> {
             }
             let mut a = self.a.add(row);
             for k in 0..self.depth {
-                let b = self.b.add(self.walk.row(k) + col);
+                let b = self.right.row(k).add(col);
                 let mut right = [L::splat(0.0); V];
                 for (v, r) in right.iter_mut().enumerate() {
                     *r = L::load(b.add(v * L::N));
@@ -159,6 +262,7 @@ impl<W: Walk> Tile<'_, W> {
             }
             for (r, sums) in acc.iter().enumerate() {
                 for (v, sum) in sums.iter().enumerate() {
+                    let sum = if SILU { sum.silu() } else { *sum };
                     sum.store(self.c.add((row + r) * self.ldc + col + v * L::N));
                 }
             }
@@ -168,113 +272,39 @@ impl<W: Walk> Tile<'_, W> {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{LANE, Lanes, MR, Tile, Walk};
-    use std::arch::x86_64::*;
+    use std::arch::x86_64::{__m256, __m512};
 
-    impl Lanes for __m512 {
-        const N: usize = 16;
-        #[inline(always)]
-        unsafe fn splat(v: f32) -> Self {
-            unsafe { _mm512_set1_ps(v) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            unsafe { _mm512_loadu_ps(p) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm512_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
-            unsafe { _mm512_fmadd_ps(a, b, self) }
-        }
-    }
-
-    impl Lanes for __m256 {
-        const N: usize = 8;
-        #[inline(always)]
-        unsafe fn splat(v: f32) -> Self {
-            unsafe { _mm256_set1_ps(v) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            unsafe { _mm256_loadu_ps(p) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm256_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
-            unsafe { _mm256_fmadd_ps(a, b, self) }
-        }
-    }
+    use super::{LANE, MR, Tile, Walk};
 
     /// 8 rows × 3 registers: 24 of the 32 registers hold sums.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn avx512<W: Walk>(t: &Tile<'_, W>, lanes: usize) {
+    pub(super) unsafe fn avx512<W: Walk, const SILU: bool>(t: &Tile<'_, W>, lanes: usize) {
         // SAFETY: promised by the caller.
         unsafe {
             match lanes {
-                1 => t.block::<__m512, MR, 1>(0, 0),
-                2 => t.block::<__m512, MR, 2>(0, 0),
-                _ => t.block::<__m512, MR, 3>(0, 0),
+                1 => t.block::<__m512, MR, 1, SILU>(0, 0),
+                2 => t.block::<__m512, MR, 2, SILU>(0, 0),
+                _ => t.block::<__m512, MR, 3, SILU>(0, 0),
             }
         }
     }
 
     /// 4 rows × 3 registers: 12 of the 16 registers hold sums.
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn avx2<W: Walk>(t: &Tile<'_, W>, lanes: usize) {
+    pub(super) unsafe fn avx2<W: Walk, const SILU: bool>(t: &Tile<'_, W>, lanes: usize) {
         // SAFETY: promised by the caller.
         unsafe {
             for row in [0, 4] {
                 if lanes == 3 {
-                    t.block::<__m256, 4, 3>(row, 0);
-                    t.block::<__m256, 4, 3>(row, 24);
+                    t.block::<__m256, 4, 3, SILU>(row, 0);
+                    t.block::<__m256, 4, 3, SILU>(row, 24);
                 } else {
                     for lane in 0..lanes {
-                        t.block::<__m256, 4, 2>(row, lane * LANE);
+                        t.block::<__m256, 4, 2, SILU>(row, lane * LANE);
                     }
                 }
             }
         }
-    }
-}
-
-/// Four floats that the compiler keeps in one register where the target has such registers.
-#[derive(Clone, Copy)]
-struct Four([f32; 4]);
-
-impl Lanes for Four {
-    const N: usize = 4;
-    #[inline(always)]
-    unsafe fn splat(v: f32) -> Self {
-        Self([v; 4])
-    }
-    #[inline(always)]
-    unsafe fn load(p: *const f32) -> Self {
-        // SAFETY: promised by the caller; an array of floats has the alignment of one.
-        Self(unsafe { *p.cast::<[f32; 4]>() })
-    }
-    #[inline(always)]
-    unsafe fn store(self, p: *mut f32) {
-        // SAFETY: promised by the caller.
-        unsafe { *p.cast::<[f32; 4]>() = self.0 }
-    }
-    #[inline(always)]
-    unsafe fn add_product(self, a: Self, b: Self) -> Self {
-        let mut sum = self.0;
-        for (s, (a, b)) in sum.iter_mut().zip(a.0.into_iter().zip(b.0)) {
-            // A fused multiply-add is a library call on targets without the instruction.
-            *s = if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
-                a.mul_add(b, *s)
-            } else {
-                *s + a * b
-            };
-        }
-        Self(sum)
     }
 }
 
@@ -287,11 +317,11 @@ const PORTABLE_ROWS: usize = if cfg!(target_arch = "aarch64") {
 
 /// # Safety
 /// See [`Tile`].
-unsafe fn portable<W: Walk>(t: &Tile<'_, W>, lanes: usize) {
+unsafe fn portable<W: Walk, const SILU: bool>(t: &Tile<'_, W>, lanes: usize) {
     for row in (0..MR).step_by(PORTABLE_ROWS) {
         for col in (0..lanes * LANE).step_by(2 * Four::N) {
             // SAFETY: promised by the caller.
-            unsafe { t.block::<Four, PORTABLE_ROWS, 2>(row, col) }
+            unsafe { t.block::<Four, PORTABLE_ROWS, 2, SILU>(row, col) }
         }
     }
 }
@@ -344,7 +374,7 @@ mod tests {
                         isa,
                         depth,
                         (&start, &a),
-                        (&b, Table::new(&table)),
+                        Table::new(&table).of(&b),
                         lanes,
                         (&mut c, ldc),
                     );
@@ -353,7 +383,7 @@ mod tests {
                         isa,
                         depth,
                         (&start, &a),
-                        (&b, Strided(ldb)),
+                        Strided(&b, ldb),
                         lanes,
                         (&mut c, ldc),
                     );

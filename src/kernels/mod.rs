@@ -11,10 +11,13 @@
 mod activation;
 mod association;
 mod attention;
+mod cat;
 mod conv;
 mod conv_gemm;
 mod depthwise;
 mod isa;
+mod lanes;
+mod maps;
 mod memory;
 mod micro;
 mod norm;
@@ -30,10 +33,12 @@ mod softmax;
 mod tests;
 mod unfold;
 mod upsample;
+mod winograd;
 
 pub use activation::Activation;
 pub use association::{Cells, affinity, spread, weighted_means};
 pub use attention::attention;
+pub use cat::{cat, cat_values};
 pub use conv::Conv2d;
 pub use memory::keep_memory;
 pub use norm::layer_norm_channels;

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use super::isa::prefetch;
+use super::micro::{MR, Target};
 
 /// A place to write parts of a result from any thread.
 #[derive(Clone, Copy)]
@@ -49,6 +50,40 @@ impl Parts<'_> {
         unsafe {
             std::ptr::copy_nonoverlapping(values.as_ptr(), self.start.add(from), values.len())
         }
+    }
+
+    /// Writes `values` plus what `add`, as long as the whole result, has at the same place.
+    ///
+    /// # Safety
+    /// As for [`Parts::write`].
+    #[inline(always)]
+    pub(super) unsafe fn write_sum(&self, from: usize, values: &[f32], add: Option<&[f32]>) {
+        let Some(add) = add else {
+            // SAFETY: promised by the caller.
+            return unsafe { self.write(from, values) };
+        };
+        assert!(
+            from <= self.len && values.len() <= self.len - from,
+            "part outside the output"
+        );
+        for (i, (a, b)) in values.iter().zip(&add[from..]).enumerate() {
+            // SAFETY: inside the allocation by the assertion.
+            unsafe { self.start.add(from + i).write(a + b) };
+        }
+    }
+
+    /// The rows of a tile of `width` columns, `step` apart from `from` on.
+    ///
+    /// # Safety
+    /// No other thread may write to the same place at the same time.
+    pub(super) unsafe fn target(&self, from: usize, step: usize, width: usize) -> Target<'_> {
+        let end = (MR - 1) * step + width;
+        assert!(
+            from <= self.len && end <= self.len - from,
+            "tile outside the output"
+        );
+        // SAFETY: inside the allocation by the assertion; the rest is promised by the caller.
+        unsafe { Target::from_raw(self.start.add(from), step, width) }
     }
 
     /// Asks for the cache lines of a part that will be written soon.

@@ -43,7 +43,7 @@ impl Geometry {
     }
 
     /// Columns in one phase of a padded row.
-    fn phase(&self) -> usize {
+    pub(super) fn phase(&self) -> usize {
         self.out_width + (self.kernel - 1) / self.stride
     }
 

@@ -7,6 +7,7 @@ use super::Head;
 use super::blocks::{Block, Chain, ConvSpec, Source, load_conv, load_plain_conv};
 use crate::attention::Notes;
 use crate::attention::position_sensitive::Eye;
+use crate::kernels;
 
 /// What one head put out, before decoding, on the host.
 #[derive(Debug, Clone, PartialEq)]
@@ -200,8 +201,8 @@ impl Detect {
                 stride,
             });
         }
-        raw.boxes = Tensor::cat(&boxes, 1)?.flatten_all()?.to_vec1()?;
-        raw.scores = Tensor::cat(&scores, 1)?.flatten_all()?.to_vec1()?;
+        raw.boxes = kernels::cat_values(&boxes, 1)?;
+        raw.scores = kernels::cat_values(&scores, 1)?;
         Ok(raw)
     }
 }

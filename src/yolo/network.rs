@@ -11,6 +11,7 @@ use super::detect::Detect;
 use super::{Config, Head, RawHead};
 use crate::attention::position_sensitive::Eye;
 use crate::attention::{Attention, Knobs, Mechanism, Trace, Watch};
+use crate::kernels;
 
 /// What a row does.
 #[derive(Debug)]
@@ -53,6 +54,16 @@ pub struct Stop {
     pub row: usize,
     /// Its module name.
     pub module: String,
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { row, module } = self;
+        write!(
+            f,
+            "the network ends before row {row}, whose module {module} is not known"
+        )
+    }
 }
 
 /// What a row put out.
@@ -239,12 +250,24 @@ impl Layer {
         let Some(first) = inputs.first() else {
             candle_core::bail!("{} has no input", self.name);
         };
+        // Inside the thread pool, or every operation would wait for a thread of it to wake up.
+        rayon::scope(|_| self.run_on(first, inputs, knobs, watch, head))
+    }
+
+    fn run_on(
+        &self,
+        first: &Tensor,
+        inputs: &[Tensor],
+        knobs: &Knobs,
+        watch: &Watch,
+        head: Head,
+    ) -> Result<(Output, Option<Arc<dyn Trace>>)> {
         Ok(match &self.module {
             Module::Block(block) => (
                 Output::Map(block.0.forward(first, &mut Eye::closed())?),
                 None,
             ),
-            Module::Concat => (Output::Map(Tensor::cat(inputs, 1)?), None),
+            Module::Concat => (Output::Map(kernels::cat(inputs, 1)?), None),
             Module::Attention(attention) => {
                 let (y, trace) = attention.forward(first, knobs, watch)?;
                 (Output::Map(y), trace)

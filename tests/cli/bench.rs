@@ -64,7 +64,8 @@ fn a_model_that_is_not_there_is_named_once() {
     let ran = attnscope(["bench", "--model", "nowhere"]);
     assert_eq!((ran.code, ran.errors().len()), (1, 1));
     assert!(
-        ran.stderr.contains("nowhere: there is no such folder"),
+        ran.stderr
+            .contains("nowhere: there is no such file or folder"),
         "{}",
         ran.stderr
     );

@@ -98,8 +98,7 @@ fn the_list_for_people_says_the_same() {
 fn a_model_that_is_not_there_is_named() {
     let ran = attnscope(["layers", "--model", "no/such/model"]);
     assert_eq!(ran.code, 1);
-    let expected =
-        "attnscope: no/such/model: there is no such folder; expected a folder with model.yaml";
+    let expected = "attnscope: no/such/model: there is no such file or folder; expected a checkpoint (.pt), or a folder with model.yaml";
     assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
     assert_eq!((ran.errors().len(), ran.stdout.as_str()), (1, ""));
 }

@@ -1,6 +1,7 @@
 //! The command line as a person uses it: the real program, its files, messages and exit codes.
 
 mod bench;
+mod checkpoints;
 mod layers;
 mod pictures;
 mod program;

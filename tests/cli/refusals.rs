@@ -170,7 +170,8 @@ fn every_damaged_weights_file() {
 fn every_damaged_definition() {
     let files = names("tests/golden/bad/yaml");
     assert_eq!(files.len(), 22);
-    for name in files {
+    // An unknown module only ends the network there: tests/partial_models.rs.
+    for name in files.into_iter().filter(|n| n != "unknown_module.yaml") {
         let model = ModelFolder::tiny(|_| {});
         let yaml = Path::new("tests/golden/bad/yaml").join(&name);
         std::fs::copy(yaml, model.file("model.yaml")).unwrap();

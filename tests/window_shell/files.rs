@@ -124,7 +124,8 @@ fn a_model_folder_is_opened_and_the_bundled_model_comes_back() {
         app.kept().settings.knobs.is_empty(),
         "rows of another model"
     );
-    press(&mut harness, "Bundled model");
+    press(&mut harness, "Bundled models");
+    press(&mut harness, "yolo26n-attn-v0");
     settle(&mut harness);
     assert_eq!(harness.state().model().unwrap().name, "yolo26n-attn-v0");
     assert_eq!(harness.state().kept().model, None);
@@ -198,6 +199,8 @@ fn the_next_window_opens_as_this_one_was_left() {
         .get_by_role_and_label(Role::CheckBox, "Polarized weights")
         .click();
     harness.run_steps(2);
+    // The pane behind it is in sight now, and asks for its trace.
+    settle(&mut harness);
     eframe::App::save(harness.state_mut(), &mut storage);
     let before = harness.state().kept().clone();
     assert!(!before.layout.is_shown("polarized"));

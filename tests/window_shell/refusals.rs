@@ -78,7 +78,10 @@ fn bad_definitions() {
     let folder = tempfile::tempdir().unwrap();
     let weights = repository("tests/golden/tiny/weights.safetensors");
     std::fs::copy(weights, folder.path().join("weights.safetensors")).unwrap();
-    let copied = entries("tests/golden/bad/yaml").into_iter().map(|from| {
+    let mut faults = entries("tests/golden/bad/yaml");
+    // An unknown module only ends the network there.
+    faults.retain(|p| file_name(p) != "unknown_module.yaml");
+    let copied = faults.into_iter().map(|from| {
         let to = folder.path().join(file_name(&from));
         std::fs::copy(from, &to).unwrap();
         to

@@ -86,9 +86,9 @@ impl Detections {
             cross(&shown.clipped(), shown.at.to_screen(point));
         }
         if list.is_empty() {
-            layer::over_canvas(ui, areas.canvas, &nothing(detected));
+            layer::over_canvas(ui, areas.canvas, &nothing(scene, detected));
         }
-        layer::notes(ui, areas.canvas, &[], stale);
+        layer::notes(ui, areas.canvas, &detected.badges, stale);
         if let Some(detection) = under.and_then(|i| list.get(i)) {
             let tip = egui::Tooltip::for_widget(&shown.response).at_pointer();
             tip.gap(16.0).show(|ui| scores(ui, scene, detection));
@@ -111,7 +111,10 @@ impl Detections {
     }
 }
 
-fn nothing(detected: &Detected) -> String {
+fn nothing(scene: &Scene, detected: &Detected) -> String {
+    if let Some(stop) = scene.model.network.stopped() {
+        return format!("No detections: {stop}");
+    }
     format!(
         "Nothing scored above {}. Lowering the confidence shows more.",
         value_label(detected.thresholds.confidence, 3)

@@ -7,6 +7,7 @@ mod layer;
 mod memo;
 mod parts;
 mod polarized;
+mod position_sensitive;
 mod routed_regions;
 mod super_tokens;
 
@@ -19,5 +20,6 @@ pub fn all() -> Vec<Box<dyn Pane>> {
         Box::<super_tokens::SuperTokens>::default(),
         Box::<routed_regions::RoutedRegions>::default(),
         Box::<polarized::Polarized>::default(),
+        Box::<position_sensitive::PositionSensitive>::default(),
     ]
 }

@@ -10,7 +10,7 @@ use super::parts::{self, place_text};
 use crate::app::canvas::{Canvas, HeatLayer, Pen, Ranged, Shown, shown_range};
 use crate::app::color_bar::color_bar;
 use crate::app::look_controls::look_controls;
-use crate::app::pane::{Context, Look, Pane};
+use crate::app::pane::{Context, Look, Pane, Selection};
 use crate::attention::polarized::{Form, MECHANISM, PolarizedTrace};
 use crate::picture::Range;
 use crate::picture::numbers::value_label;
@@ -97,6 +97,10 @@ impl Pane for Polarized {
         "Polarized self-attention scales the feature map by one weight per position, shown over \
          the photograph, and one per channel, shown as bars. Point at a bar to see its channel \
          and exact weight, press to select it. Scroll to zoom, drag to move, double click to fit."
+    }
+
+    fn watch(&self, _selection: &Selection) -> Option<(&'static str, Vec<usize>)> {
+        Some((MECHANISM.id, vec![]))
     }
 
     fn ui(&mut self, ui: &mut Ui, cx: &mut Context<'_>) {

@@ -76,13 +76,13 @@ impl PositionSensitiveAttention {
         let (n, groups) = (h * w, b * self.heads);
         let (kd, hd) = (self.key_dim, self.head_dim);
         let qkv = self.qkv.forward(x)?.reshape((groups, 2 * kd + hd, n))?;
-        let q = qkv.narrow(1, 0, kd)?.transpose(1, 2)?.contiguous()?;
-        let k = qkv.narrow(1, kd, kd)?.transpose(1, 2)?.contiguous()?;
-        let v = qkv.narrow(1, 2 * kd, hd)?.contiguous()?;
-        let values = v.transpose(1, 2)?.contiguous()?;
+        // Views only: the kernel reads and writes transposed tensors as they lie.
+        let q = qkv.narrow(1, 0, kd)?.transpose(1, 2)?;
+        let k = qkv.narrow(1, kd, kd)?.transpose(1, 2)?;
+        let v = qkv.narrow(1, 2 * kd, hd)?;
         let scale = (kd as f64).powf(-0.5);
         // The output comes from the same kernel whether or not anyone watches: same bytes.
-        let out = kernels::attention(&q, &k, &values, scale)?
+        let out = kernels::attention(&q, &k, &v.transpose(1, 2)?, scale)?
             .transpose(1, 2)?
             .reshape((b, c, h, w))?
             .contiguous()?;
@@ -90,7 +90,7 @@ impl PositionSensitiveAttention {
             let first = |t: &Tensor| t.narrow(0, 0, self.heads);
             eye.look(&(first(&q)? * scale)?, &first(&k)?, [h, w])?;
         }
-        let pe = self.pe.forward(&v.reshape((b, c, h, w))?)?;
-        self.proj.forward(&(out + pe)?)
+        let v = v.contiguous()?.reshape((b, c, h, w))?;
+        self.proj.forward(&self.pe.forward_plus(&v, &out)?)
     }
 }

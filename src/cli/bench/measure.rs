@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use super::process::Program;
 use super::rows::{Rows, Unit};
 use crate::attention::Watch;
-use crate::checkpoint::{Model, Origin};
+use crate::checkpoint::Model;
 use crate::engine::{self, Engine, Scene, Settings, Wish};
 use crate::picture::{Letterbox, Photo};
 use crate::yolo::{Head, Output, RawHead};
@@ -164,10 +164,7 @@ impl Plan {
     fn first_run(&self, program: &Program) -> Result<f64> {
         let began = Instant::now();
         let device = &self.model.device;
-        let model = match &self.model.origin {
-            Origin::Bundled => Model::bundled(device)?,
-            Origin::Folder(path) => Model::open(path, device)?,
-        };
+        let model = self.model.origin.open(device)?;
         let wish = Wish {
             number: 1,
             photo: Arc::new(Photo::open(&program.picture())?),

@@ -75,8 +75,12 @@ pub(super) fn adds(source: &Source<'_>, computed: bool) -> bool {
 
 impl Block for Bottleneck {
     fn forward(&self, x: &Tensor, _: &mut Eye<'_>) -> Result<Tensor> {
-        let y = self.cv2.forward(&self.cv1.forward(x)?)?;
-        if self.add { x + y } else { Ok(y) }
+        let y = self.cv1.forward(x)?;
+        if self.add {
+            self.cv2.forward_plus(&y, x)
+        } else {
+            self.cv2.forward(&y)
+        }
     }
 }
 
@@ -112,7 +116,7 @@ impl Block for C3 {
     fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
         let a = self.inner.forward(&self.cv1.forward(x)?, eye)?;
         let b = self.cv2.forward(x)?;
-        self.cv3.forward(&Tensor::cat(&[a, b], 1)?)
+        self.cv3.forward_joined(&[a, b])
     }
 }
 
@@ -158,7 +162,7 @@ impl Block for C2f {
             last = part.forward(&last, eye)?;
             all.push(last.clone());
         }
-        self.cv2.forward(&Tensor::cat(&all, 1)?)
+        self.cv2.forward_joined(&all)
     }
 
     fn attends(&self) -> bool {

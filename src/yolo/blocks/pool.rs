@@ -49,7 +49,7 @@ impl Block for Sppf {
         for i in 0..self.pools {
             all.push(kernels::max_pool2d_same(&all[i], self.kernel)?);
         }
-        let y = self.cv2.forward(&Tensor::cat(&all, 1)?)?;
+        let y = self.cv2.forward_joined(&all)?;
         if self.add { x + y } else { Ok(y) }
     }
 }

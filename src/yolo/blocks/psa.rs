@@ -46,9 +46,11 @@ impl PsaBlock {
 impl Block for PsaBlock {
     fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
         let attended = self.attn.forward(x, eye)?;
-        let x = if self.add { (x + attended)? } else { attended };
-        let fed = self.down.forward(&self.up.forward(&x)?)?;
-        if self.add { &x + fed } else { Ok(fed) }
+        if !self.add {
+            return self.down.forward(&self.up.forward(&attended)?);
+        }
+        let x = (x + attended)?;
+        self.down.forward_plus(&self.up.forward(&x)?, &x)
     }
 
     fn attends(&self) -> bool {
@@ -90,7 +92,7 @@ impl Block for C2Psa {
         for block in &self.blocks {
             b = block.forward(&b, eye)?;
         }
-        self.cv2.forward(&Tensor::cat(&[a, b], 1)?)
+        self.cv2.forward_joined(&[a, b])
     }
 
     fn attends(&self) -> bool {

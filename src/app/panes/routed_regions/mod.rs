@@ -11,7 +11,7 @@ use super::parts::{self, beyond, cell_at, place_text};
 use crate::app::canvas::{Canvas, HeatLayer, LINE, Pen, Ranged, Shown, shown_range};
 use crate::app::color_bar::color_bar;
 use crate::app::look_controls::look_controls;
-use crate::app::pane::{Context, Look, Pane};
+use crate::app::pane::{Context, Look, Pane, Selection};
 use crate::attention::routing::{MECHANISM, RoutingTrace};
 use crate::attention::view::{Heat, grid_lines};
 use crate::picture::numbers::value_label;
@@ -83,6 +83,10 @@ impl Pane for RoutedRegions {
          Point at a region to see where it reads from, press to pin it: arrows lead to its routed \
          regions, with rank and weight. Grey regions hold only padding. Scroll to zoom, drag to \
          move, double click to fit."
+    }
+
+    fn watch(&self, selection: &Selection) -> Option<(&'static str, Vec<usize>)> {
+        Some((MECHANISM.id, selection.region.into_iter().collect()))
     }
 
     fn ui(&mut self, ui: &mut Ui, cx: &mut Context<'_>) {

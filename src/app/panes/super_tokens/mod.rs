@@ -17,7 +17,7 @@ use crate::app::canvas::{
 };
 use crate::app::color_bar::color_bar;
 use crate::app::look_controls::look_controls;
-use crate::app::pane::{Context, Look, Pane};
+use crate::app::pane::{Context, Look, Pane, Selection};
 use crate::attention::super_token::{MECHANISM, SuperTokenTrace};
 
 const ID: &str = "super_tokens";
@@ -56,6 +56,10 @@ impl Pane for SuperTokens {
          super tokens attend to each other and hands the result back. Press the picture to choose \
          a super token and see its soft affinity; the iteration slider shows how the grouping \
          sharpens. Scroll to zoom, drag to move, double click to fit."
+    }
+
+    fn watch(&self, _selection: &Selection) -> Option<(&'static str, Vec<usize>)> {
+        Some((MECHANISM.id, vec![]))
     }
 
     fn ui(&mut self, ui: &mut Ui, cx: &mut Context<'_>) {

@@ -1,0 +1,111 @@
+//! CPU time of one frame of the real window at 1400×900 while a slider is dragged and the engine is
+//! under way: layout and drawing of all panes, without a display. Run with `cargo bench --bench window`.
+//!
+//! The frame is stepped as the window tests do it, with the accessibility tree that a screen reader
+//! would have; turning shapes into triangles is measured apart. What the graphics driver does with
+//! them is not ours and not in it.
+
+use std::time::{Duration, Instant};
+
+use attnscope::app::{App, AppOptions};
+use attnscope::engine::DeviceChoice;
+use egui::Role;
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable;
+
+const FRAMES: usize = 240;
+const SIZE: [f32; 2] = [1400.0, 900.0];
+/// Milliseconds.
+const GOAL: f64 = 4.0;
+
+fn main() {
+    // `cargo test --benches` runs this too, without that word.
+    if !std::env::args().any(|a| a == "--bench") {
+        return;
+    }
+    attnscope::kernels::keep_memory();
+    let mut harness = Harness::builder().with_size(SIZE).build_eframe(|cc| {
+        let options = AppOptions {
+            device: DeviceChoice::Cpu,
+            ..AppOptions::default()
+        };
+        App::new(options, None, &cc.egui_ctx).expect("a thread")
+    });
+    settle(&mut harness);
+    choose(&mut harness, "BiFormerBlock");
+    settle(&mut harness);
+
+    let [mut frames, mut triangles] = [Vec::new(), Vec::new()];
+    let mut under_way = 0;
+    for i in 0..FRAMES {
+        // Up and down, so that every frame leaves a wish.
+        let topk = 1 + (i % 30).abs_diff(15);
+        harness
+            .get_by_role_and_label(Role::Slider, "topk")
+            .set_value_accesskit(topk as f64);
+        let began = cpu();
+        harness.step();
+        frames.push(ms(cpu() - began));
+        under_way += usize::from(harness.state().snapshot().progress.is_some());
+        let output = harness.output();
+        let shapes = output.shapes.clone();
+        let began = cpu();
+        std::hint::black_box(harness.ctx.tessellate(shapes, 1.0));
+        triangles.push(ms(cpu() - began));
+        std::thread::sleep(Duration::from_millis(4));
+    }
+    println!(
+        "window {} x {}, {FRAMES} frames, the engine under way in {under_way}",
+        SIZE[0], SIZE[1]
+    );
+    row("layout and drawing", &mut frames, Some(GOAL));
+    row("shapes to triangles", &mut triangles, None);
+}
+
+fn settle(harness: &mut Harness<'_, App>) {
+    let end = Instant::now() + Duration::from_secs(120);
+    harness.run_steps(3);
+    while !harness.state().is_settled() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+        harness.step();
+    }
+    harness.run_steps(2);
+}
+
+fn choose(harness: &mut Harness<'_, App>, layer: &str) {
+    harness
+        .get_by(|n| n.role() == Role::Button && n.label().is_some_and(|l| l.contains(layer)))
+        .click();
+    harness.run_steps(2);
+}
+
+/// CPU time of this thread; the time of day where the system does not tell.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = stat.and_then(|s| s.split_whitespace().next()?.parse().ok());
+    nanos.map_or_else(wall, Duration::from_nanos)
+}
+
+fn wall() -> Duration {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn row(what: &str, times: &mut [f64], goal: Option<f64>) {
+    times.sort_by(f64::total_cmp);
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    let goal = goal.map_or(String::new(), |g| {
+        let met = if at(0.5) <= g { "met" } else { "missed" };
+        format!("  goal {g:.1} ms: {met}")
+    });
+    println!(
+        "{what:24} median {:6.2} ms   9 of 10 below {:6.2} ms   worst {:6.2} ms{goal}",
+        at(0.5),
+        at(0.9),
+        at(1.0)
+    );
+}

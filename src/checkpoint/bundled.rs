@@ -1,0 +1,43 @@
+//! The models that the program carries.
+
+/// A model in the program itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Bundled {
+    /// Name of its folder under `models/`, and what it is asked for by.
+    pub id: &'static str,
+    /// What it shows, in a few words.
+    pub about: &'static str,
+    pub(super) yaml: &'static str,
+    pub(super) card: &'static str,
+    /// None: it runs on random weights, and says so.
+    pub(super) weights: Option<&'static [u8]>,
+}
+
+/// A folder under `models/`; with `weights`, its weights too.
+macro_rules! bundled {
+    ($id:literal, $about:literal, $weights:expr) => {
+        Bundled {
+            id: $id,
+            about: $about,
+            yaml: include_str!(concat!("../../models/", $id, "/model.yaml")),
+            card: include_str!(concat!("../../models/", $id, "/card.json")),
+            weights: $weights,
+        }
+    };
+}
+
+/// All of them; the first one is opened when nothing else is asked for.
+pub static BUNDLED: [Bundled; 1] = [bundled!(
+    "yolo26n-attn-v0",
+    "All three mechanisms in one detector",
+    Some(include_bytes!(
+        "../../models/yolo26n-attn-v0/weights.safetensors"
+    ))
+)];
+
+impl Bundled {
+    /// The one of this name.
+    pub fn named(id: &str) -> Option<&'static Self> {
+        BUNDLED.iter().find(|b| b.id == id)
+    }
+}
