@@ -1,14 +1,15 @@
-//! Two whole models, row by row, against numbers of an independent reference: the bundled one at
-//! three settings, and a tiny one with every attention row at two.
+//! Whole networks, row by row, against numbers of an independent reference: the bundled model at
+//! three settings, a tiny one with every attention row at two, and the model families.
 
 mod common;
 
 use attnscope::attention::{KnobValue, Knobs, Watch};
 use attnscope::checkpoint::Model;
-use attnscope::yolo::{Head, Network, RawHead, Thresholds, decode, detections, top_k};
+use attnscope::yolo::{Config, Head, Network, RawHead, Thresholds, decode, detections, top_k};
 use candle_core::{Device, Tensor};
 
 use common::compare::{Table, flat};
+use common::drawn::Drawn;
 use common::golden::{Golden, Reference};
 use common::rows::{Run, run};
 use common::{golden_path, knobs_of};
@@ -37,16 +38,48 @@ fn the_tiny_model_gives_the_numbers_of_the_reference() {
     compare(&model, &golden, "b", &[8]);
 }
 
+#[test]
+fn the_model_families_give_the_numbers_of_the_reference() {
+    for name in ["yolov8", "yolov10n", "yolo11", "yolo26", "blocks"] {
+        let golden = Golden::open(&golden_path(&format!("families/{name}.safetensors")));
+        let definition = match name {
+            "blocks" => golden_path("families/blocks.yaml"),
+            _ => golden_path(&format!("../../models/definitions/{name}.yaml")),
+        };
+        let text = std::fs::read_to_string(definition).unwrap();
+        let few = format!("nc: {}", golden.json("classes"));
+        let config = Config::parse(&text.replace("nc: 80", &few)).unwrap();
+        let network = Network::build(&config, &Drawn::builder()).unwrap();
+        let run = run(&network, &golden.input(), &Watch::All, |_, _| Knobs::new());
+        // Values reach 9,000 in the blocks: only the part of the largest that is allowed counts.
+        let limit = if name == "blocks" { f64::MAX } else { LIMIT };
+        let mut table = Table::default();
+        check_rows(&mut table, &golden, "a", &run, limit);
+        check_traces(&mut table, &golden, "a", &run);
+        let heads = [("o2m", &run.one_to_many), ("o2o", &run.one_to_one)];
+        for (head, raw) in heads.into_iter().take(network.heads().len()) {
+            check_head(&mut table, &golden, &format!("a.{head}."), raw, limit);
+        }
+        table.print(name);
+    }
+}
+
 /// One setting of one golden file. In `oversized` rows the cells are larger than the map.
 fn compare(model: &Model, golden: &Golden, setting: &str, oversized: &[usize]) {
     let wanted = knobs_of(&golden.json(&format!("{setting}.settings")));
     let knobs = |row: usize, map: [usize; 2]| legal(&model.network, row, map, &wanted, oversized);
     let run = run(&model.network, &golden.input(), &Watch::All, knobs);
     let mut table = Table::default();
-    check_rows(&mut table, golden, setting, &run);
+    check_rows(&mut table, golden, setting, &run, LIMIT);
     check_traces(&mut table, golden, setting, &run);
     for (head, raw) in [("o2m", &run.one_to_many), ("o2o", &run.one_to_one)] {
-        check_head(&mut table, golden, &format!("{setting}.{head}."), raw);
+        check_head(
+            &mut table,
+            golden,
+            &format!("{setting}.{head}."),
+            raw,
+            LIMIT,
+        );
     }
     check_suppressed(&mut table, golden, setting, &run.one_to_many);
     check_top(&mut table, golden, setting, &run.one_to_one);
@@ -76,7 +109,7 @@ fn legal(
 }
 
 /// Every row: whole, or every n-th value and the mean of each channel.
-fn check_rows(table: &mut Table, golden: &Golden, setting: &str, run: &Run) {
+fn check_rows(table: &mut Table, golden: &Golden, setting: &str, run: &Run, limit: f64) {
     let strides = golden.json(&format!("{setting}.sample_stride"));
     let mut compared = Vec::new();
     for (row, map) in run.maps.iter().enumerate() {
@@ -84,18 +117,18 @@ fn check_rows(table: &mut Table, golden: &Golden, setting: &str, run: &Run) {
         let ours = flat(map);
         if let Some(whole) = golden.find(&name("out")) {
             assert_eq!(&map.dims()[1..], whole.shape.as_slice(), "{}", name("out"));
-            table.check("out", &name("out"), &ours, &whole.data, LIMIT);
+            table.check("out", &name("out"), &ours, &whole.data, limit);
         } else if let Some(sample) = golden.find(&name("sample")) {
             let stride = strides[row.to_string()].as_u64().unwrap() as usize;
             let picked: Vec<f32> = ours.iter().copied().step_by(stride).collect();
-            table.check("sample", &name("sample"), &picked, &sample.data, LIMIT);
+            table.check("sample", &name("sample"), &picked, &sample.data, limit);
             let means = golden.get(&name("mean"));
             table.check(
                 "mean",
                 &name("mean"),
                 &channel_means(map),
                 &means.data,
-                LIMIT,
+                limit,
             );
         } else {
             continue;
@@ -103,7 +136,7 @@ fn check_rows(table: &mut Table, golden: &Golden, setting: &str, run: &Run) {
         compared.push(row);
     }
     // Other settings start at the first attention row.
-    let first = *run.inputs.keys().next().unwrap();
+    let first = run.inputs.keys().next().copied().unwrap_or(0);
     let expected: Vec<usize> = (if setting == "a" { 0 } else { first }..run.maps.len()).collect();
     assert_eq!(compared, expected, "rows of setting {setting}");
 }
@@ -126,7 +159,7 @@ fn check_traces(table: &mut Table, golden: &Golden, setting: &str, run: &Run) {
         compared.extend(table.check_trace(golden, &prefix, trace.as_ref(), LIMIT));
     }
     compared.sort();
-    let kinds = [".sta.", ".bra.", ".psa."];
+    let kinds = [".sta.", ".bra.", ".psa.", ".pos."];
     let expected: Vec<&str> = golden
         .names()
         .filter(|n| n.starts_with(&format!("{setting}.L")) && kinds.iter().any(|k| n.contains(k)))
@@ -135,13 +168,13 @@ fn check_traces(table: &mut Table, golden: &Golden, setting: &str, run: &Run) {
 }
 
 /// Raw numbers and decoded corners of one head.
-fn check_head(table: &mut Table, golden: &Golden, prefix: &str, raw: &RawHead) {
+fn check_head(table: &mut Table, golden: &Golden, prefix: &str, raw: &RawHead, limit: f64) {
     let mut check = |what: &str, ours: &[f32], limit| {
         let name = format!("{prefix}{what}");
         table.check(what, &name, ours, &golden.get(&name).data, limit);
     };
-    check("raw_boxes", &raw.boxes, LIMIT);
-    check("raw_scores", &raw.scores, LIMIT);
+    check("raw_boxes", &raw.boxes, limit);
+    check("raw_scores", &raw.scores, limit);
     let corners: Vec<f32> = (0..raw.anchors()).flat_map(|a| decode(raw, a)).collect();
     check("corners", &corners, PIXELS);
 }

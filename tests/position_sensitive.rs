@@ -13,7 +13,7 @@ use candle_core::{Device, Tensor};
 use common::compare::flat;
 use common::drawn::{self, Drawn};
 
-/// Rows 1 to 4 attend: twice, once, twice and once.
+/// Rows 1 to 4 attend: twice, twice one after the other, twice and once.
 const ROWS: &str = "
 nc: 2
 scales:
@@ -21,7 +21,7 @@ scales:
 backbone:
   - [-1, 1, Conv, [128, 3, 8]]
   - [-1, 2, C2PSA, [128]]
-  - [-1, 1, PSA, [128]]
+  - [-1, 2, PSA, [128]]
   - [-1, 2, C3k2, [256, False, 0.5, True]]
   - [-1, 1, PSABlock, [256, 0.5, 4]]
 head:
@@ -67,7 +67,7 @@ fn every_block_that_attends_is_an_attention_layer() {
         let heads: Vec<_> = t.attentions.iter().map(|a| (a.heads, a.key_dim)).collect();
         let expected: &[(usize, usize)] = match row {
             1 => &[(1, 32), (1, 32)],
-            2 => &[(1, 32)],
+            2 => &[(1, 32), (1, 32)],
             3 => &[(2, 32), (2, 32)],
             _ => &[(4, 32)],
         };

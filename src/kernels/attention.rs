@@ -236,7 +236,7 @@ pub(super) fn attend_tile(
                 isa,
                 depth,
                 (&[0.0; MR], &packed_keys[block * MR * depth..]),
-                (panel, Strided(cols)),
+                Strided(panel, cols),
                 lanes,
                 (out, cols),
             );
@@ -248,7 +248,7 @@ pub(super) fn attend_tile(
                 isa,
                 keys,
                 (&[0.0; MR], v),
-                (logits, Strided(cols)),
+                Strided(logits, cols),
                 lanes,
                 (tile, cols),
             );

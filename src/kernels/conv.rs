@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 use super::activation::Activation;
 use super::conv_gemm::PackedConv;
 use super::depthwise::Depthwise;
+use super::maps::{Held, Maps};
 use super::planes::Geometry;
 use super::winograd::Winograd;
-use super::{is_fast, plain, values};
+use super::{is_fast, plain};
 
 /// A convolution with bias and activation, its weights packed once for the CPU.
 ///
@@ -88,12 +89,47 @@ impl Conv2d {
     /// # Errors
     /// When `x` has another rank or number of channels, or is smaller than the kernel.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (_, channels, height, width) = x.dims4()?;
+        self.run(std::slice::from_ref(x), None)
+    }
+
+    /// Convolves the maps `[B, ?, H, W]` joined along the channels, without copying them together.
+    ///
+    /// # Errors
+    /// As [`Conv2d::forward`], and when the maps differ in more than their channels or there are none.
+    pub fn forward_joined(&self, maps: &[Tensor]) -> Result<Tensor> {
+        self.run(maps, None)
+    }
+
+    /// [`Conv2d::forward`] plus `shortcut`, which has the shape of the result.
+    ///
+    /// # Errors
+    /// As [`Conv2d::forward`], and when the shapes differ.
+    pub fn forward_plus(&self, x: &Tensor, shortcut: &Tensor) -> Result<Tensor> {
+        self.run(std::slice::from_ref(x), Some(shortcut))
+    }
+
+    fn run(&self, maps: &[Tensor], add: Option<&Tensor>) -> Result<Tensor> {
+        let Some(first) = maps.first() else {
+            bail!("convolution of no map");
+        };
+        let (batch, _, height, width) = first.dims4()?;
+        let mut channels = 0;
+        for map in maps {
+            let (b, c, h, w) = map.dims4()?;
+            if (b, h, w) != (batch, height, width) {
+                bail!(
+                    "convolution of {:?} joined with {:?}: they may only differ in channels",
+                    first.shape(),
+                    map.shape()
+                );
+            }
+            channels += c;
+        }
         let expected = self.weight.dim(1)? * self.groups;
         if channels != expected {
             bail!(
                 "convolution of {:?}: expected {expected} channels for weights {:?}",
-                x.shape(),
+                [batch, channels, height, width],
                 self.weight.shape()
             );
         }
@@ -102,14 +138,32 @@ impl Conv2d {
         else {
             bail!(
                 "convolution of {:?}: smaller than the kernel {kernel}×{kernel}",
-                x.shape()
+                first.shape()
             );
         };
+        let shape = (
+            batch,
+            self.out_channels(),
+            geometry.out_height,
+            geometry.out_width,
+        );
+        if let Some(add) = add
+            && add.dims4()? != shape
+        {
+            bail!(
+                "shortcut {:?} around a convolution that gives {shape:?}",
+                add.shape()
+            );
+        }
         match &self.packed {
-            Some(packed) if is_fast(x) => {
-                x.contiguous()?.apply_op1_no_bwd(&Run { packed, geometry })
+            Some(packed) if maps.iter().chain(add).all(is_fast) => {
+                let y = packed.forward(maps, add, batch, &geometry)?;
+                Tensor::from_vec(y, shape, first.device())
             }
-            _ => self.forward_plain(x),
+            _ => {
+                let y = self.forward_plain(&Tensor::cat(maps, 1)?)?;
+                add.map_or(Ok(y.clone()), |add| add + y)
+            }
         }
     }
 
@@ -156,29 +210,107 @@ impl std::fmt::Debug for Conv2d {
     }
 }
 
-struct Run<'a> {
-    packed: &'a Packed,
-    geometry: Geometry,
+impl Packed {
+    /// The values of the result, with `add` added.
+    fn forward(
+        &self,
+        maps: &[Tensor],
+        add: Option<&Tensor>,
+        batch: usize,
+        g: &Geometry,
+    ) -> Result<Vec<f32>> {
+        let contiguous = |map: &Tensor| map.contiguous();
+        let maps = maps.iter().map(contiguous).collect::<Result<Vec<_>>>()?;
+        let add = add
+            .into_iter()
+            .map(contiguous)
+            .collect::<Result<Vec<_>>>()?;
+        let (maps, add) = (Held::new(&maps), Held::new(&add));
+        let (maps, add) = (maps.values()?, add.values()?);
+        let maps = Maps::new(&maps, batch, g.height * g.width);
+        let add = add.first().copied();
+        Ok(match self {
+            Packed::Product(conv) => conv.forward(&maps, g, add),
+            Packed::Depthwise(conv) => conv.forward(&maps, g, add),
+            Packed::Winograd(conv) => conv.forward(&maps, g, add),
+        })
+    }
 }
 
-impl CustomOp1 for Run<'_> {
-    fn name(&self) -> &'static str {
-        "conv2d-bias-activation"
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::super::tests::{difference, noise};
+    use super::*;
+
+    /// One of each kernel: products in place and unfolded, with several groups, depthwise, Winograd.
+    fn each_kernel() -> Vec<Conv2d> {
+        [
+            (20, 1, 1, 1),
+            (20, 3, 2, 1),
+            (20, 3, 1, 5),
+            (20, 3, 1, 20),
+            (20, 3, 1, 1),
+        ]
+        .into_iter()
+        .map(|(out, k, stride, groups)| {
+            let weight = noise(&[out, 20 / groups, k, k], 1);
+            let bias = Some(noise(&[out], 2));
+            Conv2d::new(weight, bias, stride, k / 2, groups, Activation::Silu).unwrap()
+        })
+        .collect()
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = values(storage, layout)?;
-        let batch = layout.dims()[0];
-        let g = &self.geometry;
-        let y = match self.packed {
-            Packed::Product(conv) => conv.forward(x, batch, g),
-            Packed::Depthwise(conv) => conv.forward(x, batch, g),
-            Packed::Winograd(conv) => conv.forward(x, batch, g),
-        };
-        let channels = y.len() / (batch * g.out_height * g.out_width).max(1);
-        Ok((
-            CpuStorage::F32(y),
-            Shape::from((batch, channels, g.out_height, g.out_width)),
-        ))
+    #[test]
+    fn joined_maps_are_read_where_they_lie() {
+        for (batch, h, w) in [(1, 12, 16), (2, 5, 7)] {
+            let whole = noise(&[batch, 30, h, w], 3);
+            let maps =
+                [(20, 4), (0, 1), (7, 15)].map(|(at, len)| whole.narrow(1, at, len).unwrap());
+            let together = Tensor::cat(&maps, 1).unwrap();
+            for conv in each_kernel() {
+                let joined = conv.forward_joined(&maps).unwrap();
+                assert_eq!(difference(&joined, &conv.forward(&together).unwrap()), 0.0);
+                assert!(difference(&joined, &conv.forward_plain(&together).unwrap()) < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn a_shortcut_is_added_after_the_activation() {
+        for conv in each_kernel() {
+            let x = noise(&[2, 20, 9, 18], 4);
+            let plain = conv.forward_plain(&x).unwrap();
+            let wide = noise(&[2, 25, plain.dim(2).unwrap(), plain.dim(3).unwrap()], 5);
+            let shortcut = wide.narrow(1, 3, 20).unwrap();
+            let want = (&shortcut + plain).unwrap();
+            let got = conv.forward_plus(&x, &shortcut).unwrap();
+            assert!(difference(&got, &want) < 1e-5, "{conv:?}");
+        }
+    }
+
+    #[test]
+    fn maps_and_shortcuts_that_do_not_fit_are_refused() {
+        for conv in each_kernel() {
+            let map = |c, h| noise(&[1, c, h, 6], 1);
+            assert!(conv.forward_joined(&[]).is_err());
+            assert!(conv.forward_joined(&[map(10, 6), map(10, 5)]).is_err());
+            assert!(conv.forward_joined(&[map(10, 6), map(9, 6)]).is_err());
+            assert!(conv.forward_joined(&[map(10, 6), map(10, 6)]).is_ok());
+            assert!(conv.forward_plus(&map(20, 6), &map(20, 7)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_shortcut_of_another_number_type_takes_the_plain_path() {
+        let conv = &each_kernel()[0];
+        let double = noise(&[1, 20, 3, 3], 1).to_dtype(DType::F64).unwrap();
+        assert!(
+            conv.forward_plus(&noise(&[1, 20, 3, 3], 2), &double)
+                .is_err()
+        );
+        let none = Tensor::zeros((0, 20, 3, 3), DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(conv.forward(&none).unwrap().dims(), [0, 20, 3, 3]);
     }
 }

@@ -11,8 +11,9 @@ use rayon::prelude::*;
 
 use super::activation::Activation;
 use super::isa::{Isa, prefetch};
+use super::maps::Maps;
 use super::micro::{
-    LANE, MR, NR, Strided, Table, Target, Walk, pack_rows, packed_len, tile_product_to,
+    LANE, MR, NR, Slices, Strided, Table, Target, Walk, pack_rows, packed_len, tile_product_to,
 };
 use super::output::{Parts, filled};
 use super::planes::Geometry;
@@ -75,30 +76,35 @@ impl PackedConv {
         })
     }
 
-    /// `x` is `[batch, in, height, width]`; the result `[batch, out, out_height, out_width]`.
-    pub(super) fn forward(&self, x: &[f32], batch: usize, g: &Geometry) -> Vec<f32> {
+    /// `maps` are `[batch, in, height, width]`; the result is `[batch, out, out_height, out_width]`, as is what is added to it.
+    pub(super) fn forward(&self, maps: &Maps<'_>, g: &Geometry, add: Option<&[f32]>) -> Vec<f32> {
         let pixels = g.out_height * g.out_width;
-        let image = self.groups * self.group_in * g.height * g.width;
         let out_image = self.groups * self.group_out * pixels;
         let run = |out: Parts<'_>| {
-            for b in 0..batch {
-                self.image(&x[b * image..(b + 1) * image], g, out, b * out_image);
+            for b in 0..maps.batch() {
+                self.image(maps.image(b), g, (out, b * out_image), add);
             }
         };
         // SAFETY: `image` writes every pixel of every channel of its image.
-        unsafe { filled(batch * out_image, run) }
+        unsafe { filled(maps.batch() * out_image, run) }
     }
 
     /// One image, whose result begins at `to`.
-    fn image(&self, x: &[f32], g: &Geometry, out: Parts<'_>, to: usize) {
-        let (pixels, plane) = (g.out_height * g.out_width, g.height * g.width);
+    fn image(
+        &self,
+        planes: &[&[f32]],
+        g: &Geometry,
+        (out, to): (Parts<'_>, usize),
+        add: Option<&[f32]>,
+    ) {
+        let pixels = g.out_height * g.out_width;
         let in_place = self.kernel == 1 && g.stride == 1 && g.padding == 0;
         let strip = Strip {
             geometry: g,
             rows: self.strip_rows(g),
         };
         let (strips, channel) = if in_place {
-            (pixels.div_ceil(IN_PLACE), plane)
+            (pixels.div_ceil(IN_PLACE), 0)
         } else {
             (g.out_height.div_ceil(strip.rows), strip.channel())
         };
@@ -128,12 +134,13 @@ impl PackedConv {
                     pixels,
                     out,
                     to: to + group * self.group_out * pixels,
+                    add,
                 };
-                let x = &x[group * self.group_in * plane..(group + 1) * self.group_in * plane];
+                let planes = &planes[group * self.group_in..(group + 1) * self.group_in];
                 if in_place {
-                    job.read_in_place(x, taps, part * IN_PLACE);
+                    job.read_in_place(planes, part * IN_PLACE);
                 } else {
-                    job.unfolded(x, taps, &strip, part * strip.rows);
+                    job.unfolded(planes, taps, &strip, part * strip.rows);
                 }
                 at += count;
             }
@@ -162,45 +169,45 @@ struct Job<'a> {
     out: Parts<'a>,
     /// Where the group's first output channel goes.
     to: usize,
+    add: Option<&'a [f32]>,
 }
 
 impl Job<'_> {
     /// The pixels from `first` of a 1×1 convolution.
-    fn read_in_place(&self, x: &[f32], taps: Table<'_>, first: usize) {
+    fn read_in_place(&self, planes: &[&[f32]], first: usize) {
+        let rows = Slices::new(planes);
         for first in (first..self.pixels.min(first + IN_PLACE)).step_by(NR) {
             let count = NR.min(self.pixels - first);
-            if taps.last(self.depth()) + first + count.next_multiple_of(LANE) <= x.len() {
-                self.tile(&x[first..], taps, count, &Place::whole(first, count));
+            if first + count.next_multiple_of(LANE) <= self.pixels {
+                self.tile(rows.from(first), count, &Place::whole(first, count));
                 continue;
             }
-            // The last lane would reach beyond the input.
-            with_scratch(self.depth() * NR, |panel| {
-                for (row, plane) in panel.chunks_exact_mut(NR).zip(x.chunks_exact(self.pixels)) {
+            // The last lane would reach beyond the planes.
+            with_scratch(planes.len() * NR, |panel| {
+                for (row, plane) in panel.chunks_exact_mut(NR).zip(planes) {
                     row[..count].copy_from_slice(&plane[first..first + count]);
                     row[count..].fill(0.0);
                 }
-                self.tile(panel, Strided(NR), count, &Place::whole(first, count));
+                self.tile(Strided(panel, NR), count, &Place::whole(first, count));
             });
         }
     }
 
     /// The strip that begins with output row `top`.
-    fn unfolded(&self, x: &[f32], taps: Table<'_>, strip: &Strip<'_>, top: usize) {
+    fn unfolded(&self, planes: &[&[f32]], taps: Table<'_>, strip: &Strip<'_>, top: usize) {
         let g = strip.geometry;
         let len = self.conv.group_in * strip.channel();
         // Lanes are read as a whole: the last may reach beyond the strip.
         with_scratch(len + NR, |scratch| {
-            for (plane, channel) in x
-                .chunks_exact(g.height * g.width)
-                .zip(scratch.chunks_exact_mut(strip.channel()))
-            {
+            let channels = scratch[..len].chunks_exact_mut(strip.channel());
+            for (i, channel) in channels.enumerate() {
                 // The next channel arrives while this one is copied.
-                let next = plane.as_ptr().wrapping_add(plane.len());
+                let next = planes[(i + 1).min(planes.len() - 1)].as_ptr();
                 strip
                     .input(top)
                     .step_by(LANE)
                     .for_each(|at| prefetch(next.wrapping_add(at)));
-                unfold(strip, plane, top, channel);
+                unfold(strip, planes[i], top, channel);
             }
             let rows = strip.rows.min(g.out_height - top);
             let mut places = [Place::default(); NR];
@@ -214,7 +221,7 @@ impl Job<'_> {
                     };
                     len += 1;
                 }
-                self.tile(&scratch[at..], taps, count, &places[..len]);
+                self.tile(taps.of(&scratch[at..]), count, &places[..len]);
             }
         });
     }
@@ -223,8 +230,8 @@ impl Job<'_> {
         self.conv.group_in * self.conv.kernel * self.conv.kernel
     }
 
-    /// All channels of the job for `count` pixels whose taps `panel` holds.
-    fn tile<W: Walk>(&self, panel: &[f32], taps: W, count: usize, places: &[Place]) {
+    /// All channels of the job for `count` pixels whose taps are the rows of `right`.
+    fn tile(&self, right: impl Walk, count: usize, places: &[Place]) {
         let conv = self.conv;
         let depth = self.depth();
         let isa = Isa::best();
@@ -243,10 +250,10 @@ impl Job<'_> {
             }
             let left = (&bias[block], &weights[block * MR * depth..]);
             let lanes = count.div_ceil(LANE);
-            let right = (panel, taps);
             if let [place] = places
                 && place.len == lanes * LANE
                 && rows == MR
+                && self.add.is_none()
             {
                 // SAFETY: no other task has these channels of these pixels.
                 let target = unsafe { self.out.target(to + place.pixel, self.pixels, place.len) };
@@ -259,7 +266,10 @@ impl Job<'_> {
                 for place in places {
                     let from = &row[place.column..place.column + place.len];
                     // SAFETY: as above.
-                    unsafe { self.out.write(to + r * self.pixels + place.pixel, from) };
+                    unsafe {
+                        self.out
+                            .write_sum(to + r * self.pixels + place.pixel, from, self.add)
+                    };
                 }
             }
         }

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::activation::{Activation, silu};
 use super::isa::{add_product, vectorised};
+use super::maps::Maps;
 use super::output::{Parts, filled};
 use super::planes::{Geometry, pad_plane};
 use super::scratch::with_scratch;
@@ -36,8 +37,8 @@ impl Depthwise {
         })
     }
 
-    /// `x` is `[batch, channels, height, width]`; the result `[batch, channels, out_height, out_width]`.
-    pub(super) fn forward(&self, x: &[f32], batch: usize, g: &Geometry) -> Vec<f32> {
+    /// `maps` are `[batch, channels, height, width]`; the result is `[batch, channels, out_height, out_width]`, as is what is added to it.
+    pub(super) fn forward(&self, maps: &Maps<'_>, g: &Geometry, add: Option<&[f32]>) -> Vec<f32> {
         let channels = self.bias.len();
         let taps = self.kernel * self.kernel;
         let pixels = g.out_height * g.out_width;
@@ -51,7 +52,7 @@ impl Depthwise {
         let plane = |i: usize, out: Parts<'_>| {
             let channel = i % channels;
             let weights = &self.weights[channel * taps..(channel + 1) * taps];
-            let source = &x[i * g.height * g.width..(i + 1) * g.height * g.width];
+            let source = maps.planes()[i];
             with_scratch(g.plane() + strip_len(strip_rows), |scratch| {
                 let (padded, sums) = scratch.split_at_mut(g.plane());
                 pad_plane(g, source, 0.0, padded);
@@ -70,18 +71,18 @@ impl Depthwise {
                         let from = if row == 0 { 0 } else { g.out_row(row) };
                         let to = i * pixels + (y + row) * g.out_width;
                         // SAFETY: each task writes the rows of its own plane.
-                        unsafe { out.write(to, &sums[from..from + g.out_width]) };
+                        unsafe { out.write_sum(to, &sums[from..from + g.out_width], add) };
                     }
                 }
             });
         };
         let run = |out: Parts<'_>| {
-            (0..batch * channels)
+            (0..maps.planes().len())
                 .into_par_iter()
                 .for_each(|i| plane(i, out))
         };
         // SAFETY: every row of every plane is written.
-        unsafe { filled(batch * channels * pixels, run) }
+        unsafe { filled(maps.planes().len() * pixels, run) }
     }
 }
 

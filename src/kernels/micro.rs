@@ -17,31 +17,37 @@ pub(super) const LANE: usize = 16;
 /// Most columns of a tile.
 pub(super) const NR: usize = 3 * LANE;
 
-/// Where the rows of the right operand start.
+/// The rows of the right operand of a product.
 pub(super) trait Walk: Copy {
-    /// Start of row `k`.
-    fn row(self, k: usize) -> usize;
-    /// The largest start of the first `depth` rows.
-    fn last(self, depth: usize) -> usize;
+    /// Columns that can be read from each of the first `depth` rows.
+    fn width(self, depth: usize) -> usize;
+    /// The start of row `k`.
+    ///
+    /// # Safety
+    /// `k` must be below a depth for which there is at least one column.
+    unsafe fn row(self, k: usize) -> *const f32;
 }
 
 /// Rows at equal distances.
 #[derive(Clone, Copy)]
-pub(super) struct Strided(pub(super) usize);
+pub(super) struct Strided<'a>(pub(super) &'a [f32], pub(super) usize);
 
-impl Walk for Strided {
-    #[inline(always)]
-    fn row(self, k: usize) -> usize {
-        k * self.0
+impl Walk for Strided<'_> {
+    fn width(self, depth: usize) -> usize {
+        let last = depth.saturating_sub(1) * self.1;
+        self.0.len().saturating_sub(last)
     }
-    fn last(self, depth: usize) -> usize {
-        depth.saturating_sub(1) * self.0
+    #[inline(always)]
+    unsafe fn row(self, k: usize) -> *const f32 {
+        // SAFETY: row `k` has a column.
+        unsafe { self.0.as_ptr().add(k * self.1) }
     }
 }
 
 /// Rows wherever a table says: the taps of a convolution.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
+    values: &'a [f32],
     rows: &'a [usize],
     largest: usize,
 }
@@ -49,18 +55,64 @@ pub(super) struct Table<'a> {
 impl<'a> Table<'a> {
     pub(super) fn new(rows: &'a [usize]) -> Self {
         let largest = rows.iter().max().map_or(0, |&row| row);
-        Self { rows, largest }
+        Self {
+            values: &[],
+            rows,
+            largest,
+        }
+    }
+
+    /// The same rows of other values.
+    pub(super) fn of(self, values: &'a [f32]) -> Self {
+        Self { values, ..self }
     }
 }
 
 impl Walk for Table<'_> {
-    #[inline(always)]
-    fn row(self, k: usize) -> usize {
-        self.rows[k]
-    }
-    fn last(self, depth: usize) -> usize {
+    fn width(self, depth: usize) -> usize {
         assert!(depth <= self.rows.len(), "table too short");
-        self.largest
+        self.values.len().saturating_sub(self.largest)
+    }
+    #[inline(always)]
+    unsafe fn row(self, k: usize) -> *const f32 {
+        // SAFETY: even the largest row has a column.
+        unsafe { self.values.as_ptr().add(self.rows[k]) }
+    }
+}
+
+/// Every row a slice of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Slices<'a> {
+    rows: &'a [&'a [f32]],
+    shortest: usize,
+    first: usize,
+}
+
+impl<'a> Slices<'a> {
+    pub(super) fn new(rows: &'a [&'a [f32]]) -> Self {
+        let shortest = rows.iter().map(|row| row.len()).min().unwrap_or(0);
+        Self {
+            rows,
+            shortest,
+            first: 0,
+        }
+    }
+
+    /// The same rows from a later column on.
+    pub(super) fn from(self, first: usize) -> Self {
+        Self { first, ..self }
+    }
+}
+
+impl Walk for Slices<'_> {
+    fn width(self, depth: usize) -> usize {
+        assert!(depth <= self.rows.len(), "too few rows");
+        self.shortest.saturating_sub(self.first)
+    }
+    #[inline(always)]
+    unsafe fn row(self, k: usize) -> *const f32 {
+        // SAFETY: even the shortest row has a column there.
+        unsafe { self.rows[k].as_ptr().add(self.first) }
     }
 }
 
@@ -95,7 +147,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// `c[r][j] = start[r] + Σ_k a[k·MR + r] · b[walk.row(k) + j]` for `r < MR`, `j < lanes·LANE`, `k < depth`, where
+/// `c[r][j] = start[r] + Σ_k a[k·MR + r] · b[k][j]` for `r < MR`, `j < lanes·LANE`, `k < depth`, where
 /// row `r` of the result begins at `c[r·ldc]`.
 ///
 /// Panics when a slice is too short for its part or `lanes` is not 1, 2 or 3: a defect of the caller.
@@ -103,7 +155,7 @@ pub(super) fn tile_product<W: Walk>(
     isa: Isa,
     depth: usize,
     left: (&[f32; MR], &[f32]),
-    right: (&[f32], W),
+    right: W,
     lanes: usize,
     (c, ldc): (&mut [f32], usize),
 ) {
@@ -116,7 +168,7 @@ pub(super) fn tile_product_to<W: Walk>(
     isa: Isa,
     depth: usize,
     (start, a): (&[f32; MR], &[f32]),
-    (b, walk): (&[f32], W),
+    right: W,
     lanes: usize,
     (c, act): (Target<'_>, Activation),
 ) {
@@ -127,7 +179,7 @@ pub(super) fn tile_product_to<W: Walk>(
     );
     assert!(a.len() >= depth * MR, "left operand too short");
     assert!(
-        depth == 0 || b.len() >= walk.last(depth) + width,
+        depth == 0 || right.width(depth) >= width,
         "right operand too short"
     );
     assert!(c.width >= width, "result too narrow");
@@ -135,8 +187,7 @@ pub(super) fn tile_product_to<W: Walk>(
         depth,
         start,
         a: a.as_ptr(),
-        b: b.as_ptr(),
-        walk,
+        right,
         c: c.start,
         ldc: c.step,
     };
@@ -167,13 +218,12 @@ unsafe fn run<W: Walk, const SILU: bool>(isa: Isa, t: &Tile<'_, W>, lanes: usize
 }
 
 /// The operands of one tile. Whoever reads through it relies on: `a` holds `depth·MR` values; each of the `depth`
-/// rows of `b` that `walk` names, and each of `MR` rows of `c`, `ldc` apart, holds the columns asked for.
+/// rows of `right`, and each of `MR` rows of `c`, `ldc` apart, holds the columns asked for.
 struct Tile<'a, W> {
     depth: usize,
     start: &'a [f32; MR],
     a: *const f32,
-    b: *const f32,
-    walk: W,
+    right: W,
     c: *mut f32,
     ldc: usize,
 }
@@ -197,7 +247,7 @@ impl<W: Walk> Tile<'_, W> {
             }
             let mut a = self.a.add(row);
             for k in 0..self.depth {
-                let b = self.b.add(self.walk.row(k) + col);
+                let b = self.right.row(k).add(col);
                 let mut right = [L::splat(0.0); V];
                 for (v, r) in right.iter_mut().enumerate() {
                     *r = L::load(b.add(v * L::N));
@@ -324,7 +374,7 @@ mod tests {
                         isa,
                         depth,
                         (&start, &a),
-                        (&b, Table::new(&table)),
+                        Table::new(&table).of(&b),
                         lanes,
                         (&mut c, ldc),
                     );
@@ -333,7 +383,7 @@ mod tests {
                         isa,
                         depth,
                         (&start, &a),
-                        (&b, Strided(ldb)),
+                        Strided(&b, ldb),
                         lanes,
                         (&mut c, ldc),
                     );

@@ -52,6 +52,26 @@ impl Parts<'_> {
         }
     }
 
+    /// Writes `values` plus what `add`, as long as the whole result, has at the same place.
+    ///
+    /// # Safety
+    /// As for [`Parts::write`].
+    #[inline(always)]
+    pub(super) unsafe fn write_sum(&self, from: usize, values: &[f32], add: Option<&[f32]>) {
+        let Some(add) = add else {
+            // SAFETY: promised by the caller.
+            return unsafe { self.write(from, values) };
+        };
+        assert!(
+            from <= self.len && values.len() <= self.len - from,
+            "part outside the output"
+        );
+        for (i, (a, b)) in values.iter().zip(&add[from..]).enumerate() {
+            // SAFETY: inside the allocation by the assertion.
+            unsafe { self.start.add(from + i).write(a + b) };
+        }
+    }
+
     /// The rows of a tile of `width` columns, `step` apart from `from` on.
     ///
     /// # Safety

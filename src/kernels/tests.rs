@@ -25,7 +25,7 @@ fn flat(x: &Tensor) -> Vec<f32> {
 }
 
 /// Largest difference, relative to the largest value.
-fn difference(fast: &Tensor, plain: &Tensor) -> f32 {
+pub(super) fn difference(fast: &Tensor, plain: &Tensor) -> f32 {
     assert_eq!(fast.dims(), plain.dims());
     let (a, b) = (flat(fast), flat(plain));
     let size = b.iter().fold(1e-20f32, |m, v| m.max(v.abs()));

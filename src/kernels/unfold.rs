@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::isa::vectorised;
+use super::lanes::{self, Lanes, Program};
 use super::micro::{LANE, NR};
 use super::planes::Geometry;
 
@@ -193,15 +194,12 @@ impl Columns {
         let (a, first) = self.inside(0, row, zero);
         let (b, _) = self.inside(1, row, one);
         let (even, odd) = if first == 0 { (a, b) } else { (b, a) };
-        let pairs = &row.as_chunks::<2>().0[..row.len() / 2];
-        let both = pairs.len().min(even.len()).min(odd.len());
-        if both >= LANE {
-            split_by::<LANE>(&pairs[..both], even, odd);
-        } else if both >= LANE / 2 {
-            split_by::<{ LANE / 2 }>(&pairs[..both], even, odd);
-        } else {
-            split_by::<1>(&pairs[..both], even, odd);
-        }
+        let both = (row.len() / 2).min(even.len()).min(odd.len());
+        lanes::run(Split {
+            row: &row[..2 * both],
+            even: &mut even[..both],
+            odd: &mut odd[..both],
+        });
         // A phase may have a column more, and the other may have been cut short.
         for (phase, start) in [(even, 0), (odd, 1)] {
             for i in both..phase.len() {
@@ -211,19 +209,43 @@ impl Columns {
     }
 }
 
-/// The first and second of each of at least `N` pairs.
-#[inline(always)]
-fn split_by<const N: usize>(pairs: &[[f32; 2]], even: &mut [f32], odd: &mut [f32]) {
-    // The last chunk overlaps the one before rather than leave single columns.
-    let Some(last) = pairs.len().checked_sub(N) else {
-        return;
-    };
-    for at in (0..last).step_by(N).chain([last]) {
-        let from = &pairs[at..at + N];
-        let (even, odd) = (&mut even[at..at + N], &mut odd[at..at + N]);
-        for i in 0..N {
-            even[i] = from[i][0];
-            odd[i] = from[i][1];
+/// The even and the odd values of a row of pairs.
+struct Split<'a> {
+    row: &'a [f32],
+    even: &'a mut [f32],
+    odd: &'a mut [f32],
+}
+
+impl Program for Split<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let len = self.even.len();
+        assert!(self.row.len() == 2 * len && self.odd.len() == len);
+        let Some(last) = len.checked_sub(L::N) else {
+            for (i, pair) in self.row.as_chunks::<2>().0.iter().enumerate() {
+                (self.even[i], self.odd[i]) = (pair[0], pair[1]);
+            }
+            return;
+        };
+        let (from, even, odd) = (
+            self.row.as_ptr(),
+            self.even.as_mut_ptr(),
+            self.odd.as_mut_ptr(),
+        );
+        let mut at = 0;
+        loop {
+            // SAFETY: `at` is at most `last`, from where on there is a vector of pairs.
+            unsafe {
+                let pairs = from.add(2 * at);
+                let [a, b] = L::load(pairs).deinterleave(L::load(pairs.add(L::N)));
+                a.store(even.add(at));
+                b.store(odd.add(at));
+            }
+            if at == last {
+                return;
+            }
+            // The last vector may overlap the one before.
+            at = (at + L::N).min(last);
         }
     }
 }

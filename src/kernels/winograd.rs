@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::activation::Activation;
 use super::isa::Isa;
 use super::lanes::{self, Lanes, Program};
+use super::maps::Maps;
 use super::micro::{LANE, MR, NR, Strided, pack_rows, packed_len, tile_product};
 use super::output::{Parts, filled};
 use super::planes::Geometry;
@@ -39,9 +40,9 @@ pub(super) struct Winograd {
 
 impl Winograd {
     /// Whether weights `[out, in / groups, k, k]` are best used in this way: with fewer channels the
-    /// transforms cost more than they save.
+    /// transforms cost more than they save (measured).
     pub(super) fn supports(weight: &Tensor, stride: usize, groups: usize) -> bool {
-        matches!(*weight.dims(), [out, channels, 3, 3] if out.min(channels) >= 16)
+        matches!(*weight.dims(), [out, channels, 3, 3] if channels >= 16 && out >= 32)
             && stride == 1
             && groups == 1
     }
@@ -70,12 +71,11 @@ impl Winograd {
         })
     }
 
-    /// `x` is `[batch, in, height, width]`; the result `[batch, out, out_height, out_width]`.
-    pub(super) fn forward(&self, x: &[f32], batch: usize, g: &Geometry) -> Vec<f32> {
+    /// `maps` are `[batch, in, height, width]`; the result is `[batch, out, out_height, out_width]`, as is what is added to it.
+    pub(super) fn forward(&self, maps: &Maps<'_>, g: &Geometry, add: Option<&[f32]>) -> Vec<f32> {
         let [tall, wide] = [g.out_height, g.out_width].map(|side| side.div_ceil(2));
         let plan = self.plan(tall, wide);
         let strips = tall.div_ceil(plan.rows);
-        let image = self.channels * g.height * g.width;
         let out_image = self.out * g.out_height * g.out_width;
         let task = |i: usize, out: Parts<'_>| {
             let (i, part) = (i / plan.parts, i % plan.parts);
@@ -90,16 +90,17 @@ impl Winograd {
                 blocks: part * blocks / plan.parts..(part + 1) * blocks / plan.parts,
                 to: b * out_image,
                 out,
+                add,
             }
-            .run(&x[b * image..(b + 1) * image]);
+            .run(maps.image(b));
         };
         let run = |out: Parts<'_>| {
-            (0..batch * strips * plan.parts)
+            (0..maps.batch() * strips * plan.parts)
                 .into_par_iter()
                 .for_each(|i| task(i, out))
         };
         // SAFETY: strips and blocks cover every pixel of every channel.
-        unsafe { filled(batch * out_image, run) }
+        unsafe { filled(maps.batch() * out_image, run) }
     }
 
     /// How the work on `tall`×`wide` windows is cut so that the threads finish soonest.
@@ -140,10 +141,11 @@ struct Task<'a> {
     /// Where the image's output begins.
     to: usize,
     out: Parts<'a>,
+    add: Option<&'a [f32]>,
 }
 
 impl Task<'_> {
-    fn run(&self, x: &[f32]) {
+    fn run(&self, planes: &[&[f32]]) {
         let g = self.geometry;
         let channels = self.conv.channels;
         let windows = self.rows.len() * self.wide;
@@ -156,43 +158,18 @@ impl Task<'_> {
             let (padded, scratch) = scratch.split_at_mut(padded);
             let (lines, points) = scratch.split_at_mut(8 * plane);
             padded.fill(0.0);
-            for (c, map) in x.chunks_exact(g.height * g.width).enumerate() {
-                self.transform_lines(map, padded, lines, plane);
-                lanes::run(Columns {
-                    lines,
-                    plane,
-                    wide: self.wide,
-                    row,
-                    points: &mut points[c * row..],
-                    step: point,
-                });
-            }
+            lanes::run(Windows {
+                task: self,
+                planes,
+                padded,
+                lines,
+                plane,
+                row,
+                points: &mut points[..],
+                point,
+            });
             self.multiply(points, windows, row, point);
         });
-    }
-
-    /// `d·B` of every line of a map that the windows touch: `[even and odd lines][4][rows + 1][wide]`, `plane` from one
-    /// to the next. `padded` holds zeros around the place of a line.
-    fn transform_lines(&self, map: &[f32], padded: &mut [f32], lines: &mut [f32], plane: usize) {
-        let g = self.geometry;
-        for line in 0..2 * (self.rows.len() + 1) {
-            let to = line % 2 * 4 * plane + line / 2 * self.wide;
-            let y = (2 * self.rows.start + line).wrapping_sub(g.padding);
-            if y >= g.height {
-                for x in 0..4 {
-                    lines[to + x * plane..][..self.wide].fill(0.0);
-                }
-                continue;
-            }
-            padded[g.padding..g.padding + g.width]
-                .copy_from_slice(&map[y * g.width..(y + 1) * g.width]);
-            lanes::run(Line {
-                padded,
-                wide: self.wide,
-                out: &mut lines[to..],
-                step: plane,
-            });
-        }
     }
 
     /// `points`: `[POINTS][channels][row]`, `point` from one element of the window to the next.
@@ -201,7 +178,7 @@ impl Task<'_> {
         let isa = Isa::best();
         let part = packed_len(conv.out, conv.channels);
         let mut products = Products([[0.0; MR * NR]; POINTS]);
-        let mut pixels = Pixels([[0.0; 2 * NR]; 2]);
+        let mut pixels = Pixels([[[0.0; 2 * NR]; 2]; MR]);
         let lanes = row / LANE;
         let tiles = lanes.div_ceil(NR / LANE);
         for tile in 0..tiles {
@@ -217,27 +194,28 @@ impl Task<'_> {
                         isa,
                         conv.channels,
                         (&start, left),
-                        (&points[i * point + first..], Strided(row)),
+                        Strided(&points[i * point + first..], row),
                         lanes,
                         (product, NR),
                     );
                 }
-                for r in 0..MR.min(conv.out - block * MR) {
-                    lanes::run(Outputs {
-                        products: &products,
-                        row: r,
-                        lanes,
-                        act: conv.act,
-                        pixels: &mut pixels,
-                    });
-                    self.write(block * MR + r, first, count, &pixels);
+                let rows = MR.min(conv.out - block * MR);
+                lanes::run(Outputs {
+                    products: &products,
+                    rows,
+                    lanes,
+                    act: conv.act,
+                    pixels: &mut pixels,
+                });
+                for (r, pixels) in pixels.0.iter().enumerate().take(rows) {
+                    self.write(block * MR + r, first, count, pixels);
                 }
             }
         }
     }
 
     /// Writes the two rows of pixels of `count` windows from `first`.
-    fn write(&self, channel: usize, first: usize, count: usize, pixels: &Pixels) {
+    fn write(&self, channel: usize, first: usize, count: usize, pixels: &[[f32; 2 * NR]; 2]) {
         let (height, width) = (self.geometry.out_height, self.geometry.out_width);
         let mut done = 0;
         while done < count {
@@ -245,10 +223,13 @@ impl Task<'_> {
             let (y, x) = (2 * (self.rows.start + row), 2 * column);
             let windows = (self.wide - column).min(count - done);
             let len = (2 * windows).min(width - x);
-            for (y, pixels) in (y..height).zip(&pixels.0) {
+            for (y, pixels) in (y..height).zip(pixels) {
                 let to = self.to + (channel * height + y) * width + x;
                 // SAFETY: no other task has these channels of these pixels.
-                unsafe { self.out.write(to, &pixels[2 * done..2 * done + len]) };
+                unsafe {
+                    self.out
+                        .write_sum(to, &pixels[2 * done..2 * done + len], self.add)
+                };
             }
             done += windows;
         }
@@ -259,9 +240,9 @@ impl Task<'_> {
 #[repr(align(64))]
 struct Products([[f32; MR * NR]; POINTS]);
 
-/// Two rows of pixels of the windows of a tile.
+/// Two rows of pixels of the windows of a tile, for every row of the products.
 #[repr(align(64))]
-struct Pixels([[f32; 2 * NR]; 2]);
+struct Pixels([[[f32; 2 * NR]; 2]; MR]);
 
 /// `G·g·Gᵀ`, rounded once.
 fn transform_kernel(kernel: &[f32; 9]) -> [f32; POINTS] {
@@ -273,66 +254,99 @@ fn transform_kernel(kernel: &[f32; 9]) -> [f32; POINTS] {
     std::array::from_fn(|i| columns[i % 4][i / 4] as f32)
 }
 
-/// `d·B` of one line of all windows of a row: four results, `step` apart in `out`. Up to a lane more is written than there are
-/// windows.
-struct Line<'a> {
-    padded: &'a [f32],
-    wide: usize,
-    out: &'a mut [f32],
-    step: usize,
+/// `Bᵀ·d·B` of the windows of a strip, for every channel.
+struct Windows<'a> {
+    task: &'a Task<'a>,
+    planes: &'a [&'a [f32]],
+    /// A line with zeros around it.
+    padded: &'a mut [f32],
+    /// `d·B` of a channel: `[even and odd lines][4][rows + 1][wide]`, `plane` from one of the eight to the next.
+    lines: &'a mut [f32],
+    plane: usize,
+    /// Windows of the strip in whole lanes.
+    row: usize,
+    /// `[POINTS][channels][row]`, `point` from one element of the window to the next.
+    points: &'a mut [f32],
+    point: usize,
 }
 
-impl Program for Line<'_> {
+impl Program for Windows<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        let wide = self.wide.next_multiple_of(L::N);
-        assert!(self.padded.len() >= 2 * wide + 2 && self.out.len() >= 3 * self.step + wide);
-        let (from, to) = (self.padded.as_ptr(), self.out.as_mut_ptr());
-        // SAFETY: inside both by the assertion.
-        unsafe {
-            for at in (0..wide).step_by(L::N) {
-                let two = |skip: usize| {
-                    let from = from.add(2 * at + skip);
-                    L::load(from).deinterleave(L::load(from.add(L::N)))
-                };
-                let ([a, b], [c, d]) = (two(0), two(2));
-                let all = [a.minus(c), b.plus(c), c.minus(b), b.minus(d)];
-                for (x, v) in all.into_iter().enumerate() {
-                    v.store(to.add(x * self.step + at));
-                }
+    unsafe fn run<L: Lanes>(mut self) {
+        for (c, map) in self.planes.iter().enumerate() {
+            // SAFETY: promised by the caller.
+            unsafe {
+                self.lines::<L>(map);
+                self.columns::<L>(c);
             }
         }
     }
 }
 
-/// `Bᵀ·(d·B)` of `row` windows of a channel.
-struct Columns<'a> {
-    lines: &'a [f32],
-    plane: usize,
-    wide: usize,
-    row: usize,
-    points: &'a mut [f32],
-    step: usize,
-}
-
-impl Program for Columns<'_> {
+impl Windows<'_> {
+    /// `d·B` of every line that the windows touch.
+    ///
+    /// # Safety
+    /// As for [`Program::run`].
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        assert!(self.row.is_multiple_of(L::N) && self.row + self.wide <= self.plane);
-        assert!(self.lines.len() >= 8 * self.plane);
-        assert!(self.points.len() >= (POINTS - 1) * self.step + self.row);
-        let (from, to) = (self.lines.as_ptr(), self.points.as_mut_ptr());
-        // SAFETY: inside both by the assertions.
-        unsafe {
-            for at in (0..self.row).step_by(L::N) {
+    unsafe fn lines<L: Lanes>(&mut self, map: &[f32]) {
+        let (g, rows, wide) = (self.task.geometry, &self.task.rows, self.task.wide);
+        for line in 0..2 * (rows.len() + 1) {
+            let out = &mut self.lines[line % 2 * 4 * self.plane + line / 2 * wide..];
+            let y = (2 * rows.start + line).wrapping_sub(g.padding);
+            if y >= g.height {
                 for x in 0..4 {
+                    out[x * self.plane..][..wide].fill(0.0);
+                }
+                continue;
+            }
+            self.padded[g.padding..g.padding + g.width]
+                .copy_from_slice(&map[y * g.width..(y + 1) * g.width]);
+            // The last vector may write beyond the windows: to where the next line will be, or to the lane that each
+            // of the eight has more.
+            let end = wide.next_multiple_of(L::N);
+            assert!(self.padded.len() >= 2 * end + 2 && out.len() >= 3 * self.plane + end);
+            let (from, to) = (self.padded.as_ptr(), out.as_mut_ptr());
+            for at in (0..end).step_by(L::N) {
+                // SAFETY: inside both by the assertion.
+                unsafe {
+                    let two = |skip: usize| {
+                        let from = from.add(2 * at + skip);
+                        L::load(from).deinterleave(L::load(from.add(L::N)))
+                    };
+                    let ([a, b], [c, d]) = (two(0), two(2));
+                    let all = [a.minus(c), b.plus(c), c.minus(b), b.minus(d)];
+                    for (x, v) in all.into_iter().enumerate() {
+                        v.store(to.add(x * self.plane + at));
+                    }
+                }
+            }
+        }
+    }
+
+    /// `Bᵀ·(d·B)` of channel `c`.
+    ///
+    /// # Safety
+    /// As for [`Program::run`].
+    #[inline(always)]
+    unsafe fn columns<L: Lanes>(&mut self, c: usize) {
+        let wide = self.task.wide;
+        let points = &mut self.points[c * self.row..];
+        assert!(self.row.is_multiple_of(L::N) && self.row + wide <= self.plane);
+        assert!(self.lines.len() >= 8 * self.plane);
+        assert!(points.len() >= (POINTS - 1) * self.point + self.row);
+        let (from, to) = (self.lines.as_ptr(), points.as_mut_ptr());
+        for at in (0..self.row).step_by(L::N) {
+            for x in 0..4 {
+                // SAFETY: inside both by the assertions.
+                unsafe {
                     let even = from.add(x * self.plane + at);
                     let odd = even.add(4 * self.plane);
-                    let (a, c) = (L::load(even), L::load(even.add(self.wide)));
-                    let (b, d) = (L::load(odd), L::load(odd.add(self.wide)));
+                    let (a, c) = (L::load(even), L::load(even.add(wide)));
+                    let (b, d) = (L::load(odd), L::load(odd.add(wide)));
                     let all = [a.minus(c), b.plus(c), c.minus(b), b.minus(d)];
                     for (y, v) in all.into_iter().enumerate() {
-                        v.store(to.add((4 * y + x) * self.step + at));
+                        v.store(to.add((4 * y + x) * self.point + at));
                     }
                 }
             }
@@ -340,10 +354,10 @@ impl Program for Columns<'_> {
     }
 }
 
-/// `Aᵀ·m·A` of one row of the products, with activation.
+/// `Aᵀ·m·A` of the first rows of the products, with activation.
 struct Outputs<'a> {
     products: &'a Products,
-    row: usize,
+    rows: usize,
     lanes: usize,
     act: Activation,
     pixels: &'a mut Pixels,
@@ -352,29 +366,82 @@ struct Outputs<'a> {
 impl Program for Outputs<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        assert!(self.row < MR && self.lanes * LANE <= NR);
-        let silu = self.act == Activation::Silu;
-        // SAFETY: rows and columns of the products and pixels by the assertion.
+        // SAFETY: promised by the caller.
         unsafe {
+            match self.act {
+                Activation::None => self.all::<L, false>(),
+                Activation::Silu => self.all::<L, true>(),
+            }
+        }
+    }
+}
+
+impl Outputs<'_> {
+    /// # Safety
+    /// As for [`Program::run`].
+    #[inline(always)]
+    unsafe fn all<L: Lanes, const SILU: bool>(self) {
+        assert!(self.rows <= MR && self.lanes * LANE <= NR);
+        for (r, pixels) in self.pixels.0.iter_mut().enumerate().take(self.rows) {
             for at in (0..self.lanes * LANE).step_by(L::N) {
-                let from = self.row * NR + at;
-                let m = |y: usize, x: usize| L::load(self.products.0[4 * y + x].as_ptr().add(from));
-                let mut sums = [[L::splat(0.0); 4]; 2];
-                for x in 0..4 {
-                    let (b, c) = (m(1, x), m(2, x));
-                    sums[0][x] = m(0, x).plus(b).plus(c);
-                    sums[1][x] = b.minus(c).minus(m(3, x));
-                }
-                for ([a, b, c, d], pixels) in sums.into_iter().zip(&mut self.pixels.0) {
-                    let mut pair = [a.plus(b).plus(c), b.minus(c).minus(d)];
-                    if silu {
-                        pair = [pair[0].silu(), pair[1].silu()];
+                // SAFETY: rows and columns of the products and pixels by the assertion.
+                unsafe {
+                    let from = r * NR + at;
+                    let m =
+                        |y: usize, x: usize| L::load(self.products.0[4 * y + x].as_ptr().add(from));
+                    let mut sums = [[L::splat(0.0); 4]; 2];
+                    for x in 0..4 {
+                        let (b, c) = (m(1, x), m(2, x));
+                        sums[0][x] = m(0, x).plus(b).plus(c);
+                        sums[1][x] = b.minus(c).minus(m(3, x));
                     }
-                    let [low, high] = pair[0].interleave(pair[1]);
-                    low.store(pixels.as_mut_ptr().add(2 * at));
-                    high.store(pixels.as_mut_ptr().add(2 * at + L::N));
+                    for ([a, b, c, d], pixels) in sums.into_iter().zip(pixels.iter_mut()) {
+                        let mut pair = [a.plus(b).plus(c), b.minus(c).minus(d)];
+                        if SILU {
+                            pair = [pair[0].silu(), pair[1].silu()];
+                        }
+                        let [low, high] = pair[0].interleave(pair[1]);
+                        low.store(pixels.as_mut_ptr().add(2 * at));
+                        high.store(pixels.as_mut_ptr().add(2 * at + L::N));
+                    }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+
+    use super::super::tests::noise;
+    use super::super::{Activation, Conv2d};
+
+    /// Root mean square of the difference from double precision, for the kernel and for candle's direct convolution.
+    #[test]
+    fn rounds_about_as_much_as_a_direct_convolution() {
+        for (channels, out) in [(16, 32), (64, 64), (128, 32)] {
+            let (weight, x) = (
+                noise(&[out, channels, 3, 3], 1),
+                noise(&[1, channels, 21, 26], 2),
+            );
+            let conv = Conv2d::new(weight.clone(), None, 1, 1, 1, Activation::None).unwrap();
+            let double = |t: &candle_core::Tensor| t.to_dtype(DType::F64).unwrap();
+            let exact = double(&x).conv2d(&double(&weight), 1, 1, 1, 1).unwrap();
+            let error = |y: candle_core::Tensor| {
+                let off = (double(&y) - &exact).unwrap().sqr().unwrap();
+                off.mean_all().unwrap().to_scalar::<f64>().unwrap().sqrt()
+            };
+            let direct = error(x.conv2d(&weight, 1, 1, 1, 1).unwrap());
+            let kernel = error(conv.forward(&x).unwrap());
+            eprintln!(
+                "{channels}-{out}: kernel {kernel:.2e}, direct {direct:.2e}, ratio {:.2}",
+                kernel / direct
+            );
+            assert!(
+                kernel > 0.0 && kernel < 2.0 * direct,
+                "{channels}-{out}: {kernel} to {direct}"
+            );
         }
     }
 }

@@ -1,21 +1,15 @@
 //! Rows of a configuration to layers: each row's channels and stride follow from the rows before.
 
-use candle_core::Result as Tried;
 use candle_nn::VarBuilder;
 
-use super::args::Args;
-use super::blocks::{
-    Block, C2Psa, C2f, C2fCib, Chain, ConvSpec, Kind, PsaBlock, ScDown, Sppf, Upsample, Watched,
-    load_conv,
-};
+use super::blocks::{Built, Chain, MAX_CHANNELS, RowKind, RowSpec, Source, Watched, activation};
 use super::detect::{Detect, DetectSpec};
 use super::network::{BlockModule, Layer, Module};
 use super::{Config, Row};
-use crate::attention::{Arg, BuildArgs, Notes, mechanism_of};
+use crate::attention::{Arg, BuildArgs, Given, Notes, mechanism_of};
+use crate::kernels::Activation;
 
 /// Limits on single rows, far beyond any detector.
-const MAX_CHANNELS: usize = 1 << 16;
-const MAX_KERNEL: usize = 63;
 pub(super) const MAX_STRIDE: f64 = 1024.0;
 /// Output numbers of a row per pixel of the network input: x-scale detectors have 32.
 const MAX_PER_PIXEL: f64 = 128.0;
@@ -43,9 +37,6 @@ impl std::fmt::Display for RowError {
     }
 }
 
-/// A block, its output channels and its factor on the stride.
-type Built = (Box<dyn Block>, usize, f64);
-
 /// What the rows before have established.
 pub(super) struct Builder<'a> {
     config: &'a Config,
@@ -58,11 +49,26 @@ impl<'a> Builder<'a> {
     pub(super) fn new(config: &'a Config) -> Self {
         let modern = ["C3k2", "C2fCIB", "A2C2f"];
         let is_modern = |row: &Row| modern.contains(&row.module.as_str());
+        let notes = Notes::default();
+        let stated = config.activation.clone().map(Arg::Word);
+        let value = stated.as_ref();
+        if !matches!(
+            activation(Given {
+                name: "activation",
+                value
+            }),
+            Ok(None | Some(Activation::Silu))
+        ) {
+            let word = config.activation.as_deref().unwrap_or_default();
+            notes.add(format_args!(
+                "activation {word} is not followed: every convolution has SiLU"
+            ));
+        }
         Self {
             config,
             layers: Vec::with_capacity(config.rows.len()),
             legacy_head: !config.rows.iter().any(is_modern),
-            notes: Notes::default(),
+            notes,
         }
     }
 
@@ -129,13 +135,21 @@ impl<'a> Builder<'a> {
         }
         match row.module.as_str() {
             "Concat" => {
+                let axis = row.args.first().unwrap_or(&Arg::Int(1));
+                if *axis != Arg::Int(1) {
+                    return Err(format!("its axis is {}; expected 1", axis.show()).into());
+                }
                 self.same_strides(&from)?;
                 let channels = from.iter().map(|&f| self.channels(f)).sum();
                 Ok(layer(Module::Concat, channels, stride))
             }
             "Detect" | "v10Detect" => Ok(layer(self.detect(row, vb)?, 0, stride)),
             _ => {
-                let (block, channels, factor) = self.block(row, c, vb)?;
+                let Built {
+                    block,
+                    channels,
+                    factor,
+                } = self.block(row, c, vb)?;
                 let exact = stride * factor;
                 let stride = exact.round();
                 if !(1.0..=MAX_STRIDE).contains(&stride) || (exact - stride).abs() > 1e-6 {
@@ -182,131 +196,39 @@ impl<'a> Builder<'a> {
             end_to_end: self.config.end_to_end || row.module == "v10Detect",
             legacy: self.legacy_head,
         };
-        let detect = Detect::load(vb, spec).map_err(|e| e.to_string())?;
+        let source = Source::new(vb.clone(), &row.attributes);
+        let detect = Detect::load(&source, spec, &self.notes).map_err(|e| e.to_string())?;
         Ok(Module::Detect(detect))
     }
 
     /// The block of a row, repeated as often as the row says.
-    fn block(&self, row: &Row, c1: usize, vb: &VarBuilder<'_>) -> Result<Built, RowError> {
-        let inner = matches!(row.module.as_str(), "C2f" | "C3k2" | "C2PSA" | "C2fCIB");
-        if inner || row.repeats == 1 {
-            return self.single(row, c1, vb, row.repeats);
+    fn block(&self, row: &Row, from: usize, vb: &VarBuilder<'_>) -> Result<Built, RowError> {
+        let kind = RowKind::of(&row.module).ok_or(RowError::Unknown)?;
+        let source = Source::new(vb.clone(), &row.attributes);
+        let build = |from, repeats, source| {
+            (kind.build)(&RowSpec {
+                row,
+                config: self.config,
+                from,
+                repeats,
+                source,
+            })
+        };
+        if kind.repeats_inside || row.repeats == 1 {
+            return Ok(build(from, row.repeats, source)?);
         }
         // Other modules are repeated one after the other, under `0.`, `1.`, …
         let mut blocks = Vec::new();
-        let (mut channels, mut factor) = (c1, 1.0);
+        let (mut channels, mut factor) = (from, 1.0);
         for i in 0..row.repeats {
-            let (block, c, f) = self.single(row, channels, &vb.pp(i), 1)?;
-            blocks.push(block);
-            (channels, factor) = (c, factor * f);
+            let one = build(channels, 1, source.pp(i))?;
+            (channels, factor) = (one.channels, factor * one.factor);
+            blocks.push(one.block);
         }
-        Ok((Box::new(Chain(blocks)), channels, factor))
-    }
-
-    fn single(
-        &self,
-        row: &Row,
-        c1: usize,
-        vb: &VarBuilder<'_>,
-        n: usize,
-    ) -> Result<Built, RowError> {
-        let a = Args(&row.args);
-        let to = || {
-            a.count(0, "channels", None, MAX_CHANNELS)
-                .map(|c| self.config.channels(c))
-        };
-        let block = |b: Tried<Box<dyn Block>>| b.map_err(|e| e.to_string());
-        let boxed = |b: Tried<C2f>| b.map(|b| Box::new(b) as Box<dyn Block>);
-        Ok(match row.module.as_str() {
-            "Conv" | "DWConv" => {
-                let (c2, k) = (to()?, a.odd(1, "kernel", Some(1), MAX_KERNEL)?);
-                let s = a.count(2, "stride", Some(1), 8)?;
-                let groups = if row.module == "DWConv" {
-                    gcd(c1, c2)
-                } else {
-                    1
-                };
-                let spec = ConvSpec {
-                    groups,
-                    ..ConvSpec::new(c1, c2, k).stride(s)
-                };
-                let conv = load_conv(vb, spec).map(|b| Box::new(b) as Box<dyn Block>);
-                (block(conv)?, c2, s as f64)
-            }
-            "C2f" => {
-                let (c2, e) = (to()?, a.float(2, "expansion", 0.5)?);
-                let shortcut = a.switch(1, "shortcut", false)?;
-                (
-                    block(boxed(C2f::load(vb, [c1, c2], n, e, Kind::Full, shortcut)))?,
-                    c2,
-                    1.0,
-                )
-            }
-            "C3k2" => {
-                let (c2, e) = (to()?, a.float(2, "expansion", 0.5)?);
-                let large = matches!(self.config.scale_name.as_str(), "m" | "l" | "x");
-                let kind = if a.switch(3, "attn", false)? {
-                    Kind::Attention
-                } else if a.switch(1, "c3k", false)? || large {
-                    Kind::C3k
-                } else {
-                    Kind::Half
-                };
-                let shortcut = a.switch(5, "shortcut", true)?;
-                (
-                    block(boxed(C2f::load(vb, [c1, c2], n, e, kind, shortcut)))?,
-                    c2,
-                    1.0,
-                )
-            }
-            "C2fCIB" => {
-                let c2 = to()?;
-                let (shortcut, large) =
-                    (a.switch(1, "shortcut", false)?, a.switch(2, "lk", false)?);
-                let cib = C2fCib::load(vb, [c1, c2], n, shortcut, large);
-                (block(cib.map(|b| Box::new(b) as Box<dyn Block>))?, c2, 1.0)
-            }
-            "SPPF" => {
-                let (c2, k) = (to()?, a.odd(1, "kernel", Some(5), MAX_KERNEL)?);
-                let pools = a.count(2, "pools", Some(3), 16)?;
-                let shortcut = a.switch(3, "shortcut", false)?;
-                // YOLO26 writes all four arguments and has no activation there.
-                let sppf = Sppf::load(vb, [c1, c2], k, pools, shortcut, row.args.len() <= 2);
-                (block(sppf.map(|b| Box::new(b) as Box<dyn Block>))?, c2, 1.0)
-            }
-            "C2PSA" | "PSA" => {
-                let c2 = to()?;
-                if c1 != c2 {
-                    return Err(
-                        format!("it turns {c1} into {c2} channels; expected the same").into(),
-                    );
-                }
-                let psa = match row.module.as_str() {
-                    "PSA" => C2Psa::load_single(vb, c2),
-                    _ => C2Psa::load(vb, c2, n),
-                };
-                (block(psa.map(|b| Box::new(b) as Box<dyn Block>))?, c2, 1.0)
-            }
-            "PSABlock" => {
-                let heads = a.count(2, "num_heads", Some((c1 / 64).max(1)), 1024)?;
-                let psa = PsaBlock::load(vb, c1, heads);
-                (block(psa.map(|b| Box::new(b) as Box<dyn Block>))?, c1, 1.0)
-            }
-            "SCDown" => {
-                let (c2, k) = (to()?, a.odd(1, "kernel", None, MAX_KERNEL)?);
-                let s = a.count(2, "stride", None, 8)?;
-                let down = ScDown::load(vb, [c1, c2], k, s);
-                (
-                    block(down.map(|b| Box::new(b) as Box<dyn Block>))?,
-                    c2,
-                    s as f64,
-                )
-            }
-            "Upsample" => {
-                let factor = a.count(1, "scale_factor", Some(2), 16)?;
-                (Box::new(Upsample(factor)), c1, 1.0 / factor as f64)
-            }
-            _ => return Err(RowError::Unknown),
+        Ok(Built {
+            block: Box::new(Chain(blocks)),
+            channels,
+            factor,
         })
     }
 }

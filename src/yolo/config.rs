@@ -53,6 +53,8 @@ pub struct Config {
     pub reg_max: usize,
     /// Whether the head has a one-to-one copy.
     pub end_to_end: bool,
+    /// Activation of every convolution as the file names it; SiLU where it names none.
+    pub activation: Option<String>,
     /// Name of the scale in use.
     pub scale_name: String,
     /// The scale in use.
@@ -67,6 +69,7 @@ struct Raw {
     names: Option<Value>,
     reg_max: Option<Value>,
     end2end: Option<Value>,
+    activation: Option<String>,
     scale: Option<String>,
     scales: Option<Value>,
     depth_multiple: Option<f64>,
@@ -121,6 +124,7 @@ impl Config {
             names: names_of(raw.names.as_ref(), classes)?,
             reg_max,
             end_to_end: matches!(raw.end2end, Some(Value::Bool(true))),
+            activation: raw.activation.clone(),
             scale_name,
             scale,
             rows: Vec::new(),

@@ -2,11 +2,12 @@
 //! one-to-one.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::Head;
-use super::blocks::{Block, Chain, ConvSpec, load_conv, load_plain_conv};
+use super::blocks::{Block, Chain, ConvSpec, Source, load_conv, load_plain_conv};
+use crate::attention::Notes;
 use crate::attention::position_sensitive::Eye;
+use crate::kernels;
 
 /// What one head put out, before decoding, on the host.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,9 +52,8 @@ struct Branches {
 /// The layer.
 #[derive(Debug)]
 pub struct Detect {
-    /// Folding BatchNorm into an end-to-end model takes this head away.
+    /// At least one of the two.
     one_to_many: Option<Vec<Branches>>,
-    /// At least one of the two is there.
     one_to_one: Option<Vec<Branches>>,
     reg_max: usize,
     classes: usize,
@@ -74,20 +74,54 @@ pub(super) struct DetectSpec<'a> {
     pub legacy: bool,
 }
 
+/// Names of the branches begin with this.
+fn prefix(head: Head) -> &'static str {
+    match head {
+        Head::OneToMany => "",
+        Head::OneToOne => "one2one_",
+    }
+}
+
+/// The heads that the weights have; a fused checkpoint keeps one of two. Without any, those that
+/// the definition asks for.
+fn present(source: &Source<'_>, end_to_end: bool, notes: &Notes) -> Vec<Head> {
+    let both = [Head::OneToOne, Head::OneToMany];
+    let has = |head: &Head| source.has(&format!("{}cv2.0.2.weight", prefix(*head)));
+    let found: Vec<Head> = both.into_iter().filter(has).collect();
+    let asked = match end_to_end {
+        true => both.to_vec(),
+        false => vec![Head::OneToMany],
+    };
+    match found.as_slice() {
+        [] => asked,
+        _ if found == asked => asked,
+        [head] => {
+            notes.add(format_args!(
+                "the weights have the {} head only",
+                head.name()
+            ));
+            found
+        }
+        _ => {
+            notes.add("the weights have both heads");
+            found
+        }
+    }
+}
+
 impl Detect {
-    pub(super) fn load(vb: &VarBuilder<'_>, spec: DetectSpec<'_>) -> Result<Self> {
+    pub(super) fn load(source: &Source<'_>, spec: DetectSpec<'_>, notes: &Notes) -> Result<Self> {
         let first = spec.channels.first().copied().unwrap_or(0);
         let box_width = 16.max(first / 4).max(4 * spec.reg_max);
         let class_width = first.max(spec.classes.min(100));
-        // The weights know better than the rule of thumb on the other rows.
-        let has = |name: &str| ["", "one2one_"].map(|p| vb.contains_tensor(&format!("{p}{name}")));
-        let any = |name: &str| has(name).contains(&true);
-        let legacy = !any("cv3.0.0.0.conv.weight") && (spec.legacy || any("cv3.0.0.conv.weight"));
-        let only_one = spec.end_to_end && has("cv2.0.2.weight") == [false, true];
-        let head = |prefix: &str| -> Result<Vec<Branches>> {
+        let head = |head: Head| -> Result<Vec<Branches>> {
+            let prefix = prefix(head);
+            // The weights know better than the rule of thumb on the other rows.
+            let has = |name: &str| source.has(&format!("{prefix}cv3.0.0.{name}conv.weight"));
+            let legacy = !has("0.") && (spec.legacy || has(""));
             let level = |(i, &c): (usize, &usize)| {
-                let boxes = vb.pp(format!("{prefix}cv2.{i}"));
-                let scores = vb.pp(format!("{prefix}cv3.{i}"));
+                let boxes = source.pp(format!("{prefix}cv2.{i}"));
+                let scores = source.pp(format!("{prefix}cv3.{i}"));
                 Ok(Branches {
                     boxes: plain_branch(&boxes, c, box_width, 4 * spec.reg_max)?,
                     scores: if legacy {
@@ -100,12 +134,14 @@ impl Detect {
             spec.channels.iter().enumerate().map(level).collect()
         };
         // A constant 0..reg_max, part of the state dict but not needed.
-        if vb.contains_tensor("dfl.conv.weight") {
-            vb.get((1, spec.reg_max, 1, 1), "dfl.conv.weight")?;
+        if source.has("dfl.conv.weight") {
+            source.get((1, spec.reg_max, 1, 1), "dfl.conv.weight")?;
         }
+        let heads = present(source, spec.end_to_end, notes);
+        let wanted = |which: Head| heads.contains(&which).then(|| head(which)).transpose();
         Ok(Self {
-            one_to_many: (!only_one).then(|| head("")).transpose()?,
-            one_to_one: spec.end_to_end.then(|| head("one2one_")).transpose()?,
+            one_to_many: wanted(Head::OneToMany)?,
+            one_to_one: wanted(Head::OneToOne)?,
             reg_max: spec.reg_max,
             classes: spec.classes,
             strides: spec.strides,
@@ -117,7 +153,7 @@ impl Detect {
         match (&self.one_to_one, &self.one_to_many) {
             (Some(_), Some(_)) => &[Head::OneToOne, Head::OneToMany],
             (Some(_), None) => &[Head::OneToOne],
-            (None, _) => &[Head::OneToMany],
+            _ => &[Head::OneToMany],
         }
     }
 
@@ -127,10 +163,12 @@ impl Detect {
     /// # Errors
     /// If the levels do not have the shapes the head was built for.
     pub fn forward(&self, levels: &[Tensor], head: Head) -> Result<RawHead> {
-        let (one, many) = (self.one_to_one.as_ref(), self.one_to_many.as_ref());
-        let branches = match head {
-            Head::OneToOne => one.or(many),
-            Head::OneToMany => many.or(one),
+        let (asked, other) = match head {
+            Head::OneToOne => (&self.one_to_one, &self.one_to_many),
+            Head::OneToMany => (&self.one_to_many, &self.one_to_one),
+        };
+        let Some(branches) = asked.as_ref().or(other.as_ref()) else {
+            candle_core::bail!("a detect head without branches");
         };
         let mut raw = RawHead {
             boxes: Vec::new(),
@@ -141,11 +179,7 @@ impl Detect {
         };
         let mut boxes = Vec::new();
         let mut scores = Vec::new();
-        for ((x, branch), &stride) in levels
-            .iter()
-            .zip(branches.into_iter().flatten())
-            .zip(&self.strides)
-        {
+        for ((x, branch), &stride) in levels.iter().zip(branches).zip(&self.strides) {
             let (_, _, height, width) = x.dims4()?;
             boxes.push(
                 branch
@@ -167,29 +201,32 @@ impl Detect {
                 stride,
             });
         }
-        raw.boxes = Tensor::cat(&boxes, 1)?.flatten_all()?.to_vec1()?;
-        raw.scores = Tensor::cat(&scores, 1)?.flatten_all()?.to_vec1()?;
+        raw.boxes = kernels::cat_values(&boxes, 1)?;
+        raw.scores = kernels::cat_values(&scores, 1)?;
         Ok(raw)
     }
 }
 
 /// Two 3×3 convolutions and a bare 1×1.
-fn plain_branch(vb: &VarBuilder<'_>, from: usize, width: usize, to: usize) -> Result<Chain> {
+fn plain_branch(source: &Source<'_>, from: usize, width: usize, to: usize) -> Result<Chain> {
     Ok(Chain(vec![
-        Box::new(load_conv(&vb.pp("0"), ConvSpec::new(from, width, 3))?),
-        Box::new(load_conv(&vb.pp("1"), ConvSpec::new(width, width, 3))?),
-        Box::new(load_plain_conv(&vb.pp("2"), width, to)?),
+        Box::new(load_conv(&source.pp("0"), ConvSpec::new(from, width, 3))?),
+        Box::new(load_conv(&source.pp("1"), ConvSpec::new(width, width, 3))?),
+        Box::new(load_plain_conv(&source.pp("2"), width, to)?),
     ]))
 }
 
 /// Depthwise 3×3 and 1×1, twice, and a bare 1×1.
-fn depthwise_branch(vb: &VarBuilder<'_>, from: usize, width: usize, to: usize) -> Result<Chain> {
+fn depthwise_branch(source: &Source<'_>, from: usize, width: usize, to: usize) -> Result<Chain> {
     let chain: Vec<Box<dyn Block>> = vec![
-        Box::new(load_conv(&vb.pp("0.0"), ConvSpec::depthwise(from, 3))?),
-        Box::new(load_conv(&vb.pp("0.1"), ConvSpec::new(from, width, 1))?),
-        Box::new(load_conv(&vb.pp("1.0"), ConvSpec::depthwise(width, 3))?),
-        Box::new(load_conv(&vb.pp("1.1"), ConvSpec::new(width, width, 1))?),
-        Box::new(load_plain_conv(&vb.pp("2"), width, to)?),
+        Box::new(load_conv(&source.pp("0.0"), ConvSpec::depthwise(from, 3))?),
+        Box::new(load_conv(&source.pp("0.1"), ConvSpec::new(from, width, 1))?),
+        Box::new(load_conv(&source.pp("1.0"), ConvSpec::depthwise(width, 3))?),
+        Box::new(load_conv(
+            &source.pp("1.1"),
+            ConvSpec::new(width, width, 1),
+        )?),
+        Box::new(load_plain_conv(&source.pp("2"), width, to)?),
     ];
     Ok(Chain(chain))
 }

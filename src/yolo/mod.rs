@@ -1,6 +1,5 @@
 //! YOLO detectors: the configuration of a network, its blocks, its head and its detections.
 
-mod args;
 mod blocks;
 mod build;
 mod config;

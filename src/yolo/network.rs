@@ -11,6 +11,7 @@ use super::detect::Detect;
 use super::{Config, Head, RawHead};
 use crate::attention::position_sensitive::Eye;
 use crate::attention::{Attention, Knobs, Mechanism, Trace, Watch};
+use crate::kernels;
 
 /// What a row does.
 #[derive(Debug)]
@@ -104,7 +105,12 @@ impl Network {
                     stop = Some(Stop { row: i, module });
                     break;
                 }
-                Err(e) => return Err(format!("row {i} ({module}): {e}")),
+                Err(e) => {
+                    // A message of candle may carry a backtrace behind its first line.
+                    let e = e.to_string();
+                    let e = e.lines().next().unwrap_or_default();
+                    return Err(format!("row {i} ({module}): {e}"));
+                }
             }
         }
         let (layers, notes) = builder.finish();
@@ -244,12 +250,24 @@ impl Layer {
         let Some(first) = inputs.first() else {
             candle_core::bail!("{} has no input", self.name);
         };
+        // Inside the thread pool, or every operation would wait for a thread of it to wake up.
+        rayon::scope(|_| self.run_on(first, inputs, knobs, watch, head))
+    }
+
+    fn run_on(
+        &self,
+        first: &Tensor,
+        inputs: &[Tensor],
+        knobs: &Knobs,
+        watch: &Watch,
+        head: Head,
+    ) -> Result<(Output, Option<Arc<dyn Trace>>)> {
         Ok(match &self.module {
             Module::Block(block) => (
                 Output::Map(block.0.forward(first, &mut Eye::closed())?),
                 None,
             ),
-            Module::Concat => (Output::Map(Tensor::cat(inputs, 1)?), None),
+            Module::Concat => (Output::Map(kernels::cat(inputs, 1)?), None),
             Module::Attention(attention) => {
                 let (y, trace) = attention.forward(first, knobs, watch)?;
                 (Output::Map(y), trace)

@@ -62,7 +62,7 @@ KNOBS = {
 PICTURE_SEED = 15  # chosen so that no decision of routing or NMS lies close to its threshold
 CONFIDENCE, OVERLAP = 0.05, 0.7
 KINDS = {
-    "StokenAttention": "sta", "StokenBlock": "sta", "BiLevelRoutingAttention": "bra",
+    "C2PSA": "pos", "C3k2": "pos", "PSA": "pos", "PSABlock": "pos", "StokenAttention": "sta", "StokenBlock": "sta", "BiLevelRoutingAttention": "bra",
     "BiFormerBlock": "bra", "PolarizedSelfAttention": "psa",
 }
 
@@ -178,13 +178,15 @@ def write_modules(report, folder):
         write_module(report, folder, name, 300 + i, (c, h, w), tensor_shapes, polarized_self_attention, settings)
 
 
-def run_network(network, picture, tensors, knobs, dtype):
+def run_network(network, picture, tensors, knobs, dtype, skip=()):
     """Layer outputs, and traces, raw heads and detections under their stored names."""
     x = picture.astype(dtype) / dtype(255)
     outputs, traces, raw = network.forward(x, Weights(tensors, dtype), knobs)
     named, margins = {}, {}
     for row, trace in traces.items():
         kind = KINDS[network.rows[row].module]
+        if kind in skip:
+            continue
         named |= {f"L{row}.{kind}.{k}": v for k, v in pick(trace).items()}
         if kind == "bra":
             margins[f"L{row}.routing_gap"] = routing_gap(trace)
@@ -216,7 +218,7 @@ def layer_tensors(outputs, first, whole):
         if y.size <= whole:
             tensors[f"L{i}.out"] = y
             continue
-        steps[i] = sample_stride(y.shape)
+        steps[i] = sample_stride(y.shape, min(1250, whole))
         tensors[f"L{i}.sample"] = y.ravel()[:: steps[i]]
         tensors[f"L{i}.mean"] = y.mean(axis=(1, 2))
     return tensors, steps
@@ -234,8 +236,9 @@ def write_network(report, path, model, group, knobs_by_prefix, picture, whole, f
         "n in <setting>.sample_stride; L<i>.mean = channel means",
     }
     for prefix, knobs in knobs_by_prefix.items():
-        outputs, named, margins = run_network(network, picture, weights, knobs, np.float64)
-        outputs32, named32, _ = run_network(network, picture, weights, knobs, np.float32)
+        # Position-sensitive attention has its numbers in families/.
+        outputs, named, margins = run_network(network, picture, weights, knobs, np.float64, {"pos"})
+        outputs32, named32, _ = run_network(network, picture, weights, knobs, np.float32, {"pos"})
         layers, steps = layer_tensors(outputs, first[prefix], whole[prefix])
         layers32, _ = layer_tensors(outputs32, first[prefix], whole[prefix])
         agree = [k for k in named if k not in ("nms", "top300")]  # rows may swap

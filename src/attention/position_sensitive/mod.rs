@@ -9,10 +9,9 @@ mod eye;
 mod trace;
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::Mechanism;
-use crate::kernels::{self, Activation, Conv2d};
+use crate::kernels::{self, Conv2d};
 
 pub use eye::Eye;
 pub use trace::{HeadMaps, PositionSensitiveTrace};
@@ -28,9 +27,9 @@ pub static MECHANISM: Mechanism = Mechanism {
     probe: None,
 };
 
-/// Loads a convolution with its BatchNorm folded in: `[out, in/groups, k, k]`, stride 1.
-pub type LoadConv<'a> =
-    &'a dyn Fn(&VarBuilder<'_>, [usize; 3], usize, Activation) -> Result<Conv2d>;
+/// Loads the convolution of a name, its BatchNorm folded in: `[out, in, k]`, groups; stride 1, no
+/// activation.
+pub type LoadConv<'a> = &'a dyn Fn(&str, [usize; 3], usize) -> Result<Conv2d>;
 
 /// Multi-head attention over all positions with a depthwise position term.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ impl PositionSensitiveAttention {
     ///
     /// # Errors
     /// If the weights cannot be had.
-    pub fn load(vb: &VarBuilder<'_>, dim: usize, heads: usize, conv: LoadConv<'_>) -> Result<Self> {
+    pub fn load(dim: usize, heads: usize, conv: LoadConv<'_>) -> Result<Self> {
         if heads == 0 || !dim.is_multiple_of(heads) || dim / heads < 2 {
             candle_core::bail!("{dim} channels cannot be split into {heads} attention heads");
         }
@@ -62,9 +61,9 @@ impl PositionSensitiveAttention {
             heads,
             key_dim,
             head_dim,
-            qkv: conv(&vb.pp("qkv"), [width, dim, 1], 1, Activation::None)?,
-            proj: conv(&vb.pp("proj"), [dim, dim, 1], 1, Activation::None)?,
-            pe: conv(&vb.pp("pe"), [dim, dim, 3], dim, Activation::None)?,
+            qkv: conv("qkv", [width, dim, 1], 1)?,
+            proj: conv("proj", [dim, dim, 1], 1)?,
+            pe: conv("pe", [dim, dim, 3], dim)?,
         })
     }
 
@@ -77,13 +76,13 @@ impl PositionSensitiveAttention {
         let (n, groups) = (h * w, b * self.heads);
         let (kd, hd) = (self.key_dim, self.head_dim);
         let qkv = self.qkv.forward(x)?.reshape((groups, 2 * kd + hd, n))?;
-        let q = qkv.narrow(1, 0, kd)?.transpose(1, 2)?.contiguous()?;
-        let k = qkv.narrow(1, kd, kd)?.transpose(1, 2)?.contiguous()?;
-        let v = qkv.narrow(1, 2 * kd, hd)?.contiguous()?;
-        let values = v.transpose(1, 2)?.contiguous()?;
+        // Views only: the kernel reads and writes transposed tensors as they lie.
+        let q = qkv.narrow(1, 0, kd)?.transpose(1, 2)?;
+        let k = qkv.narrow(1, kd, kd)?.transpose(1, 2)?;
+        let v = qkv.narrow(1, 2 * kd, hd)?;
         let scale = (kd as f64).powf(-0.5);
         // The output comes from the same kernel whether or not anyone watches: same bytes.
-        let out = kernels::attention(&q, &k, &values, scale)?
+        let out = kernels::attention(&q, &k, &v.transpose(1, 2)?, scale)?
             .transpose(1, 2)?
             .reshape((b, c, h, w))?
             .contiguous()?;
@@ -91,7 +90,7 @@ impl PositionSensitiveAttention {
             let first = |t: &Tensor| t.narrow(0, 0, self.heads);
             eye.look(&(first(&q)? * scale)?, &first(&k)?, [h, w])?;
         }
-        let pe = self.pe.forward(&v.reshape((b, c, h, w))?)?;
-        self.proj.forward(&(out + pe)?)
+        let v = v.contiguous()?.reshape((b, c, h, w))?;
+        self.proj.forward(&self.pe.forward_plus(&v, &out)?)
     }
 }

@@ -8,6 +8,8 @@ mod conv;
 mod csp;
 mod pool;
 mod psa;
+mod rows;
+mod source;
 mod watched;
 
 use std::fmt::Debug;
@@ -17,11 +19,9 @@ use candle_core::{Result, Tensor};
 use crate::attention::position_sensitive::Eye;
 use crate::kernels::Conv2d;
 
-pub(super) use cib::{C2fCib, ScDown};
-pub(super) use conv::{ConvSpec, load_conv, load_plain_conv};
-pub(super) use csp::{C2f, Kind};
-pub(super) use pool::{Sppf, Upsample};
-pub(super) use psa::{C2Psa, PsaBlock};
+pub(super) use conv::{ConvSpec, activation, load_conv, load_plain_conv};
+pub(super) use rows::{Built, MAX_CHANNELS, RowKind, RowSpec};
+pub(super) use source::Source;
 pub(super) use watched::Watched;
 
 /// A block with one input. What attends inside shows the eye what it computes.

@@ -11,5 +11,6 @@ a time, so every map is [C, H, W]; there is no batch axis.
     heads       Detect, box decoding, NMS, end-to-end top-k
     network     YAML rows -> layers -> outputs and traces
     shapes      YAML rows -> the tensors a complete weights file holds
+    drawn       weights by formula, for networks without a weights file
     letterbox   geometry of the letterbox and its inverse
 """

@@ -13,11 +13,13 @@ def conv(x, w, stride=1, act=True):
 
 
 def bottleneck(x, w, shortcut=True):
+    """Two convolutions; their kernels follow from the weights."""
     y = conv(conv(x, w / "cv1"), w / "cv2")
     return x + y if shortcut and x.shape == y.shape else y
 
 
 def c3k(x, w, n=2, shortcut=True):
+    """C3k, and C3, whose first kernels are 1x1."""
     a = conv(x, w / "cv1")
     for i in range(n):
         a = bottleneck(a, w / f"m.{i}", shortcut)
@@ -36,9 +38,10 @@ def c2f(x, w, n=1, shortcut=False):
     return split_and_collect(x, w, n, lambda y, v: bottleneck(y, v, shortcut))
 
 
-def c3k2(x, w, n=1, use_c3k=False, attn=False, shortcut=True):
+def c3k2(x, w, n=1, use_c3k=False, attn=False, shortcut=True, seen=None):
     def with_attention(y, v):
-        return psa_block(bottleneck(y, v / "0", shortcut), v / "1", max(y.shape[0] // 64, 1))
+        y = bottleneck(y, v / "0", shortcut)
+        return psa_block(y, v / "1", max(y.shape[0] // 64, 1), seen)
 
     if attn:
         inner = with_attention
@@ -57,29 +60,65 @@ def sppf(x, w, k=5, n=3, shortcut=False, first_act=True):
     return x + y if shortcut and x.shape == y.shape else y
 
 
-def position_sensitive_attention(x, w, heads):
-    """The attention of C2PSA: keys half as wide as values, a depthwise position term on v."""
+def position_sensitive_attention(x, w, heads, seen):
+    """The attention of C2PSA: keys half as wide as values, a depthwise position term on v.
+
+    Appends to the list `seen` the weights [heads, N, N], row = query.
+    """
     c, height, width = x.shape
     d = c // heads
     dk = d // 2
     qkv = conv(x, w / "qkv", act=False).reshape(heads, 2 * dk + d, height * width)
     q, k, v = np.split(qkv, [dk, 2 * dk], axis=1)
     weights = softmax(np.einsum("hdi,hdj->hij", q, k) * dk**-0.5, axis=2)
+    seen.append(weights)
     out = np.einsum("hij,hdj->hdi", weights, v).reshape(c, height, width)
     position = conv(v.reshape(c, height, width), w / "pe", act=False)
     return conv(out + position, w / "proj", act=False)
 
 
-def psa_block(x, w, heads):
-    x = x + position_sensitive_attention(x, w / "attn", heads)
+def psa_block(x, w, heads, seen):
+    x = x + position_sensitive_attention(x, w / "attn", heads, seen)
     return x + conv(conv(x, w / "ffn.0"), w / "ffn.1", act=False)
 
 
-def c2psa(x, w, n=1):
+def c2psa(x, w, names, seen):
+    """C2PSA, whose blocks are called m.0, m.1, ...; in YOLOv10's PSA the only one has no name."""
     a, b = np.split(conv(x, w / "cv1"), 2)
-    for i in range(n):
-        b = psa_block(b, w / f"m.{i}", max(b.shape[0] // 64, 1))
+    for name in names:
+        b = psa_block(b, w / name if name else w, max(b.shape[0] // 64, 1), seen)
     return conv(np.concatenate([a, b]), w / "cv2")
+
+
+def received(seen, height, width):
+    """The trace of position-sensitive attentions: `received<i>` [heads, H, W], the weight each
+    position gets as a mean over queries, `tokens<i>` [N] and `attn<i>` [N, heads, N]."""
+    trace = {}
+    for i, weights in enumerate(seen):
+        heads, n, _ = weights.shape
+        trace[f"received{i}"] = weights.mean(axis=1).reshape(heads, height, width)
+        trace[f"tokens{i}"] = np.arange(n)
+        trace[f"attn{i}"] = weights.transpose(1, 0, 2)
+    return trace or None
+
+
+def sc_down(x, w, stride):
+    return conv(conv(x, w / "cv1"), w / "cv2", stride=stride, act=False)
+
+
+def rep_vgg_dw(x, w):
+    return silu(conv(x, w / "conv", act=False) + conv(x, w / "conv1", act=False))
+
+
+def cib(x, w, shortcut, large_kernel):
+    y = conv(conv(x, w / "cv1.0"), w / "cv1.1")
+    y = rep_vgg_dw(y, w / "cv1.2") if large_kernel else conv(y, w / "cv1.2")
+    y = conv(conv(y, w / "cv1.3"), w / "cv1.4")
+    return x + y if shortcut and x.shape == y.shape else y
+
+
+def c2f_cib(x, w, n, shortcut, large_kernel):
+    return split_and_collect(x, w, n, lambda y, v: cib(y, v, shortcut, large_kernel))
 
 
 def stoken_block(x, w, **settings):

@@ -25,7 +25,7 @@ def branch(features, w, separable):
     return np.concatenate(out, axis=1)
 
 
-def detect(features, w):
+def detect(features, w, legacy=False):
     """Raw outputs of every head that the weights hold: {"o2m" | "o2o": (boxes, scores)}.
 
     boxes [4 reg_max, A], scores [nc, A], both before decoding.
@@ -34,7 +34,7 @@ def detect(features, w):
     for name, prefix in (("o2m", ""), ("o2o", "one2one_")):
         if f"{prefix}cv2.0.2.weight" in w:
             boxes = branch(features, w / f"{prefix}cv2", separable=False)
-            heads[name] = boxes, branch(features, w / f"{prefix}cv3", separable=True)
+            heads[name] = boxes, branch(features, w / f"{prefix}cv3", separable=not legacy)
     return heads
 
 

@@ -14,9 +14,12 @@ from .mechanisms import (
 from .ops import upsample_nearest
 
 # Rows whose first argument is the number of output channels, scaled by the width.
-SCALED = {"Conv", "C2f", "C3k2", "SPPF", "C2PSA"}
+SCALED = {
+    "Conv", "DWConv", "Bottleneck", "C3", "C3k", "C2f", "C3k2", "SPPF", "C2PSA", "PSA", "SCDown", "CIB", "C2fCIB",
+}
 # Rows that take the (scaled) number of repeats themselves.
-REPEATING = {"C2f", "C3k2", "C2PSA"}
+REPEATING = {"C3", "C2f", "C3k2", "C2PSA", "C2fCIB"}
+DETECT = {"Detect", "v10Detect"}
 BRA_ARGS = [
     "n_win", "heads", "qk_dim", "qk_scale", "kv_per_win", "kv_downsample_ratio",
     "kv_downsample_kernel", "kv_downsample_mode", "topk", "param_attention", "param_routing",
@@ -44,7 +47,9 @@ class Network:
     def __init__(self, text):
         model = yaml.safe_load(text)
         self.nc, self.reg_max = model["nc"], model.get("reg_max", 16)
-        self.end2end = bool(model.get("end2end", False))
+        modules = [row[2] for row in model["backbone"] + model["head"]]
+        self.end2end = bool(model.get("end2end", False)) or "v10Detect" in modules
+        self.legacy = not {"C3k2", "C2fCIB"} & set(modules)
         self.scale = model.get("scale") or next(iter(model["scales"]))
         self.depth, self.width, self.max_channels = model["scales"][self.scale]
         self.rows = []
@@ -74,9 +79,9 @@ class Network:
         for row in self.rows:
             w = weights / "model" / row.index
             x = [outputs[s] if s >= 0 else picture for s in row.sources]
-            if row.module == "Detect":
+            if row.module in DETECT:
                 self.levels = [tuple(f.shape[1:]) for f in x]
-                raw = heads.detect(x, w)
+                raw = heads.detect(x, w, self.legacy)
                 outputs.append(None)
                 continue
             settings = {k: (knobs or {}).get(k, v) for k, v in row.settings.items()}
@@ -124,6 +129,32 @@ def attention_settings(module, args):
     return {}
 
 
+def plain_block(row, x, w):
+    """Output of a block without attention and without rules of its own."""
+    extra = row.args[1:]
+
+    def given(i, default):
+        return extra[i] if len(extra) > i else default
+
+    match row.module:
+        case "DWConv":
+            return blocks.conv(x, w, stride=given(1, 1))
+        case "Bottleneck":
+            return blocks.bottleneck(x, w, given(0, True))
+        case "C3":
+            return blocks.c3k(x, w, row.repeats, given(0, True))
+        case "C3k":
+            return blocks.c3k(x, w, given(0, 1), given(1, True))
+        case "SCDown":
+            return blocks.sc_down(x, w, extra[1])
+        case "CIB":
+            return blocks.cib(x, w, given(0, True), given(2, False))
+        case "C2fCIB":
+            return blocks.c2f_cib(x, w, row.repeats, given(0, False), given(1, False))
+        case "RepVGGDW":
+            return blocks.rep_vgg_dw(x, w)
+
+
 def module(row, x, w, settings, scale):
     """Output and trace of one module."""
     name, args = row.module, row.args
@@ -140,17 +171,29 @@ def module(row, x, w, settings, scale):
         return polarized_self_attention(x, w)
     if name == "Conv":
         return blocks.conv(x, w, stride=extra[1] if len(extra) > 1 else 1), None
+    if name in ("DWConv", "Bottleneck", "C3", "C3k", "SCDown", "CIB", "C2fCIB", "RepVGGDW"):
+        return plain_block(row, x, w), None
+    seen = []
     if name == "C2f":
         return blocks.c2f(x, w, row.repeats, bool(extra and extra[0])), None
     if name == "C3k2":
         use_c3k = bool(extra and extra[0]) or scale in "mlx"
-        return blocks.c3k2(x, w, row.repeats, use_c3k, attn=bool(extra[2:] and extra[2])), None
+        attn = bool(extra[2:] and extra[2])
+        y = blocks.c3k2(x, w, row.repeats, use_c3k, attn=attn, seen=seen)
+        return y, blocks.received(seen, *y.shape[1:])
     if name == "SPPF":
         # YOLO26 writes [c, k, n, shortcut] and leaves out the first activation.
         k, n, shortcut = extra + [5, 3, False][len(extra) :]
         return blocks.sppf(x, w, k, n, shortcut, first_act=len(extra) <= 1), None
     if name == "C2PSA":
-        return blocks.c2psa(x, w, row.repeats), None
+        y = blocks.c2psa(x, w, [f"m.{i}" for i in range(row.repeats)], seen)
+        return y, blocks.received(seen, *y.shape[1:])
+    if name == "PSA":
+        y = blocks.c2psa(x, w, [""], seen)
+        return y, blocks.received(seen, *y.shape[1:])
+    if name == "PSABlock":
+        y = blocks.psa_block(x, w, args[2] if len(args) > 2 else 4, seen)
+        return y, blocks.received(seen, *y.shape[1:])
     if name == "nn.Upsample":
         return upsample_nearest(x, args[1]), None
     raise ValueError(f"row {row.index}: unknown module {name}")

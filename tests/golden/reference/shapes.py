@@ -4,6 +4,9 @@ Counters (`num_batches_tracked`) are left out: they take no part in inference.
 """
 
 
+from .network import REPEATING
+
+
 def under(prefix, tensors):
     return {f"{prefix}.{name}": shape for name, shape in tensors.items()}
 
@@ -18,20 +21,39 @@ def conv(c1, c2, k, depthwise=False):
     return {"conv.weight": (c2, 1 if depthwise else c1, k, k), **bn}
 
 
-def bottleneck(c, hidden, k=3):
-    return under("cv1", conv(c, hidden, k)) | under("cv2", conv(hidden, c, k))
+def bottleneck(c, hidden, k=(3, 3), c2=None):
+    return under("cv1", conv(c, hidden, k[0])) | under("cv2", conv(hidden, c2 or c, k[1]))
 
 
-def c3k(c):
-    half = c // 2
-    out = under("cv1", conv(c, half, 1)) | under("cv2", conv(c, half, 1)) | under("cv3", conv(c, c, 1))
-    for i in range(2):
-        out |= under(f"m.{i}", bottleneck(half, half))
+def c3(c1, c2, n, first=3):
+    half = c2 // 2
+    out = under("cv1", conv(c1, half, 1)) | under("cv2", conv(c1, half, 1)) | under("cv3", conv(2 * half, c2, 1))
+    for i in range(n):
+        out |= under(f"m.{i}", bottleneck(half, half, (first, 3)))
     return out
 
 
-def psa_block(c):
-    heads = max(c // 64, 1)
+def rep_vgg_dw(c):
+    return under("conv", conv(c, c, 7, depthwise=True)) | under("conv1", conv(c, c, 3, depthwise=True))
+
+
+def cib(c1, c2, wide, large_kernel):
+    return {
+        **under("cv1.0", conv(c1, c1, 3, depthwise=True)), **under("cv1.1", conv(c1, wide, 1)),
+        **under("cv1.2", rep_vgg_dw(wide) if large_kernel else conv(wide, wide, 3, depthwise=True)),
+        **under("cv1.3", conv(wide, c2, 1)), **under("cv1.4", conv(c2, c2, 3, depthwise=True)),
+    }
+
+
+def c2psa(c, names):
+    out = under("cv1", conv(c, c, 1)) | under("cv2", conv(c, c, 1))
+    for name in names:
+        out |= under(name, psa_block(c // 2)) if name else psa_block(c // 2)
+    return out
+
+
+def psa_block(c, heads=None):
+    heads = heads or max(c // 64, 1)
     qkv = c + 2 * heads * (c // heads // 2)
     return {
         **under("attn.qkv", conv(c, qkv, 1)),
@@ -55,7 +77,7 @@ def c3k2(row, scale):
     if attn:
         inner = under("0", bottleneck(c, c // 2)) | under("1", psa_block(c))
     elif use_c3k or scale in "mlx":
-        inner = c3k(c)
+        inner = c3(c, c, 2)
     else:
         inner = bottleneck(c, c // 2)
     return split_and_collect(row.c1[0], row.c2, c, row.repeats, inner)
@@ -95,7 +117,7 @@ def polarized_self_attention(c):
     }
 
 
-def detect(channels, nc, reg_max, end2end):
+def detect(channels, nc, reg_max, end2end, legacy):
     box_width, class_width = max(16, channels[0] // 4, 4 * reg_max), max(channels[0], min(nc, 100))
     out = {}
     for prefix in ("", "one2one_") if end2end else ("",):
@@ -107,6 +129,8 @@ def detect(channels, nc, reg_max, end2end):
                 **under("1.0", conv(class_width, class_width, 3, depthwise=True)),
                 **under("1.1", conv(class_width, class_width, 1)),
             }
+            if legacy:
+                label = under("0", conv(c, class_width, 3)) | under("1", conv(class_width, class_width, 3))
             out |= under(f"{prefix}cv3.{i}", label | affine("2", (nc, class_width, 1, 1)))
     return out | ({"dfl.conv.weight": (1, reg_max, 1, 1)} if reg_max > 1 else {})
 
@@ -120,11 +144,35 @@ def of_row(row, network):
         case "C3k2":
             return c3k2(row, network.scale)
         case "SPPF":
-            return under("cv1", conv(c1, c1 // 2, 1)) | under("cv2", conv(4 * (c1 // 2), c2, 1))
+            pools = args[2] if len(args) > 2 else 3
+            return under("cv1", conv(c1, c1 // 2, 1)) | under("cv2", conv((pools + 1) * (c1 // 2), c2, 1))
+        case "DWConv":
+            return conv(c1, c2, args[1], depthwise=True)
+        case "Bottleneck":
+            e = args[4] if len(args) > 4 else 0.5
+            return bottleneck(c1, int(c2 * e), args[3] if len(args) > 3 else (3, 3), c2)
+        case "C3":
+            return c3(c1, c2, row.repeats, first=1)
+        case "C3k":
+            return c3(c1, c2, args[1] if len(args) > 1 else 1)
+        case "C2f":
+            return split_and_collect(c1, c2, c2 // 2, row.repeats, bottleneck(c2 // 2, c2 // 2))
+        case "SCDown":
+            return under("cv1", conv(c1, c2, 1)) | under("cv2", conv(c2, c2, args[1], depthwise=True))
+        case "RepVGGDW":
+            return rep_vgg_dw(c1)
+        case "CIB":
+            e, large = (args[2:] + [0.5, False][len(args) - 2 :])[:2]
+            return cib(c1, c2, 2 * int(c2 * e), large)
+        case "C2fCIB":
+            half, large = c2 // 2, bool(args[2:] and args[2])
+            return split_and_collect(c1, c2, half, row.repeats, cib(half, half, 2 * half, large))
         case "C2PSA":
-            return split_and_collect(c1, c2, c2 // 2, row.repeats, psa_block(c2 // 2)) | under(
-                "cv2", conv(c2, c2, 1)
-            )
+            return c2psa(c1, [f"m.{i}" for i in range(row.repeats)])
+        case "PSA":
+            return c2psa(c1, [""])
+        case "PSABlock":
+            return psa_block(c1, args[2] if len(args) > 2 else 4)
         case "StokenAttention":
             return super_token_attention(c1)
         case "StokenBlock":
@@ -136,16 +184,21 @@ def of_row(row, network):
             return biformer_block(c1, args)
         case "PolarizedSelfAttention":
             return polarized_self_attention(c1)
-        case "Detect":
-            return detect(row.c1, network.nc, network.reg_max, network.end2end)
+        case "Detect" | "v10Detect":
+            return detect(row.c1, network.nc, network.reg_max, network.end2end, network.legacy)
         case "nn.Upsample" | "Concat":
             return {}
     raise ValueError(f"row {row.index}: no shapes for {row.module}")
 
 
 def of_network(network):
-    """Every tensor of the model. Rows that are repeated as a whole are not supported here."""
+    """Every tensor of the model."""
     out = {}
     for row in network.rows:
-        out |= under(f"model.{row.index}", of_row(row, network))
+        tensors = of_row(row, network)
+        if row.repeats > 1 and row.module not in REPEATING:
+            # Copies one after the other. Only rows that keep their channels are repeated here.
+            assert row.c1 == [row.c2]
+            tensors = {f"{i}.{name}": shape for i in range(row.repeats) for name, shape in tensors.items()}
+        out |= under(f"model.{row.index}", tensors)
     return out
