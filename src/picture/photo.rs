@@ -173,7 +173,9 @@ fn decode_upright(bytes: &[u8]) -> Result<(DynamicImage, Vec<String>), String> {
 
     let mut notes = Vec::new();
     // A damaged orientation tag costs the rotation, not the picture.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let told = (format != ImageFormat::WebP || container::webp_exif_fits(bytes))
+        .then(|| decoder.orientation().ok());
+    let orientation = told.flatten().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(problem)?;
     if orientation != Orientation::NoTransforms {
         image.apply_orientation(orientation);
@@ -300,6 +302,21 @@ mod tests {
             Err(Error::File { problem, .. }) => problem,
             other => panic!("expected a refused file, got {other:?}"),
         }
+    }
+
+    #[test]
+    fn an_orientation_tag_that_claims_gigabytes_is_not_believed() {
+        let mut webp = include_bytes!("../../tests/pictures/orientation_6.webp").to_vec();
+        assert!(container::webp_exif_fits(&webp));
+        let upright = Photo::decode("a", None, &webp).unwrap();
+        let length = webp.windows(4).position(|w| w == b"EXIF").unwrap() + 4;
+        webp[length + 3] = 0xff;
+        assert!(!container::webp_exif_fits(&webp));
+        let as_stored = Photo::decode("a", None, &webp).unwrap();
+        assert_eq!(
+            (as_stored.width, as_stored.height),
+            (upright.height, upright.width)
+        );
     }
 
     #[test]
