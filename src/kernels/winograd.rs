@@ -436,10 +436,6 @@ mod tests {
             };
             let direct = error(x.conv2d(&weight, 1, 1, 1, 1).unwrap());
             let kernel = error(conv.forward(&x).unwrap());
-            eprintln!(
-                "{channels}-{out}: kernel {kernel:.2e}, direct {direct:.2e}, ratio {:.2}",
-                kernel / direct
-            );
             assert!(
                 kernel > 0.0 && kernel < 2.0 * direct,
                 "{channels}-{out}: {kernel} to {direct}"
