@@ -458,45 +458,14 @@ impl RoutingAttention {
         regions: Regions,
         focus: &[usize],
     ) -> Result<BTreeMap<usize, Array>> {
-        let mut kept = BTreeMap::new();
-        if focus.is_empty() {
-            return Ok(kept);
-        }
-        let (heads, qk) = (self.config.heads, self.config.qk_dim);
-        let (t, d) = (regions.tokens(), qk / heads);
-        let by_head = |start: usize| {
-            to_regions(&qkv.narrow(1, start, qk)?, regions)?
-                .reshape((regions.count(), t, heads, d))?
-                .transpose(1, 2)?
-                .contiguous()
+        let routes = self.routes(routing, regions);
+        let t = regions.tokens();
+        let shape = [self.config.heads, t, routing.routed.row(0).len() * t];
+        let all = kernels::routed_weights(qkv, routes, focus)?;
+        let array = |(&region, weights)| match Array::new(&shape, weights) {
+            Some(weights) => Ok((region, weights)),
+            None => candle_core::bail!("token attention of region {region} is incomplete"),
         };
-        let (q, k) = ((by_head(0)? * self.scale())?, by_head(qk)?);
-        for &region in focus {
-            let ids = routing.routed.row(region);
-            let topk = ids.len();
-            let mut keys = k.index_select(&Tensor::from_slice(ids, topk, k.device())?, 0)?;
-            if self.config.soft_routing {
-                let w = routing.weights.row(region);
-                keys = keys.broadcast_mul(&Tensor::from_slice(w, (topk, 1, 1, 1), k.device())?)?;
-            }
-            // `[k, heads, T, d]` to `[heads, d, k · T]`.
-            let keys = keys.permute((1, 3, 0, 2))?.reshape((heads, d, topk * t))?;
-            let logits = q.get(region)?.matmul(&keys)?;
-            kept.insert(
-                region,
-                Array::from_tensor(&kernels::softmax_last(&logits)?)?,
-            );
-        }
-        Ok(kept)
+        focus.iter().zip(all).map(array).collect()
     }
-}
-
-/// `[1, C, H, W]` to `[S², T, C]`, regions and tokens row-major.
-fn to_regions(x: &Tensor, r: Regions) -> Result<Tensor> {
-    let c = x.dim(1)?;
-    let [h, w] = r.region;
-    x.contiguous()?
-        .reshape(&[c, r.n_win, h, r.n_win, w][..])?
-        .permute([1, 3, 2, 4, 0])?
-        .reshape((r.count(), h * w, c))
 }
