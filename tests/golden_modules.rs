@@ -27,7 +27,7 @@ impl Case {
         let folder = std::fs::read_dir(golden_path("modules")).unwrap();
         let mut paths: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
         paths.sort();
-        assert_eq!(paths.len(), 33, "module files");
+        assert_eq!(paths.len(), 35, "module files");
         let case = |path: &std::path::PathBuf| {
             let golden = Golden::open(path);
             Self {
@@ -82,6 +82,8 @@ impl Case {
                 // What else there is, and how wide, the weights know.
                 ("BiLevelRoutingAttention", args)
             }
+            (_, "p") => ("PSA_p", vec![]),
+            (_, "s") => ("PSA_s", vec![]),
             (_, "sequential") => ("SequentialPolarizedSelfAttention", vec![]),
             _ => ("PolarizedSelfAttention", vec![]),
         };

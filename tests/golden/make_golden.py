@@ -19,6 +19,7 @@ from reference.files import Weights, read_safetensors, write_safetensors
 from reference.letterbox import back, letterbox
 from reference.mechanisms import (
     bi_level_routing_attention,
+    polarized_original,
     polarized_self_attention,
     routing_attention_nchw,
     super_token_attention,
@@ -234,6 +235,9 @@ def write_forms(report, folder):
     for name, (settings, added) in BLOCKS.items():
         tensor_shapes = shapes.biformer_block(16, [0, 0, 0, 2, 5]) | added
         forms.append((name, (16, 7, 9), tensor_shapes, blocks.biformer_block, settings))
+    for name, sequential in (("psa_p", False), ("psa_s", True)):
+        tensor_shapes = shapes.polarized_original(32, sequential)
+        forms.append((name, (32, 9, 7), tensor_shapes, polarized_original, {"sequential": sequential}))
     for i, (name, size, tensor_shapes, run, settings) in enumerate(forms):
         write_module(report, folder, name, 400 + i, size, tensor_shapes, run, settings)
 

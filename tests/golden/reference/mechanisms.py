@@ -235,3 +235,26 @@ def polarized_self_attention(x, w, sequential=False):
     y = by_channel * sw if sequential else x * sw + by_channel
     trace = {"cw": cw, "sw": sw, "q_map": q_map.reshape(height, width), "qs": qs}
     return y, trace
+
+
+def polarized_original(x, w, sequential=False):
+    """The modules of the paper's authors, PSA_p and (sequential) PSA_s; the trace as above, with
+    the plain mean of the query as qs."""
+    c, height, width = x.shape
+    q_map = softmax(conv1x1(x, w, "conv_q_right").reshape(-1), axis=0)
+    z = (conv1x1(x, w, "conv_v_right").reshape(c // 2, -1) @ q_map)[:, None, None]
+    if sequential:
+        hidden = layer_norm(conv1x1(z, w, "conv_up.0"), w / "conv_up.1", 1e-5)
+        u = conv1x1(np.maximum(hidden, 0), w, "conv_up.3")
+    else:
+        u = conv1x1(z, w, "conv_up")
+    cw = sigmoid(u.reshape(c))
+    by_channel = x * cw[:, None, None]
+    source = by_channel if sequential else x
+    qs = conv1x1(source, w, "conv_q_left").mean(axis=(1, 2))
+    values = conv1x1(source, w, "conv_v_left").reshape(c // 2, -1)
+    # One softmaxes the values over the positions, the other their product with the query.
+    logits = qs @ softmax(values, axis=1) if sequential else softmax(qs @ values, axis=0)
+    sw = sigmoid(logits).reshape(height, width)
+    y = by_channel * sw if sequential else x * sw + by_channel
+    return y, {"cw": cw, "sw": sw, "q_map": q_map.reshape(height, width), "qs": qs}

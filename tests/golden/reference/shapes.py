@@ -137,6 +137,16 @@ def polarized_self_attention(c):
     }
 
 
+def polarized_original(c, sequential):
+    half, inner = c // 2, c // 8
+    names = {"conv_q_right": 1, "conv_v_right": half, "conv_q_left": half, "conv_v_left": half}
+    out = {f"{name}.weight": (to, c, 1, 1) for name, to in names.items()}
+    if not sequential:
+        return out | {"conv_up.weight": (c, half, 1, 1)}
+    norm_shape = {f"conv_up.1.{n}": (inner, 1, 1) for n in ("weight", "bias")}
+    return out | norm_shape | affine("conv_up.0", (inner, half, 1, 1)) | affine("conv_up.3", (c, inner, 1, 1))
+
+
 def detect(channels, nc, reg_max, end2end, legacy):
     box_width, class_width = max(16, channels[0] // 4, 4 * reg_max), max(channels[0], min(nc, 100))
     out = {}
