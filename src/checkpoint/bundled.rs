@@ -27,13 +27,35 @@ macro_rules! bundled {
 }
 
 /// All of them; the first one is opened when nothing else is asked for.
-pub static BUNDLED: [Bundled; 1] = [bundled!(
-    "yolo26n-attn-v0",
-    "All three mechanisms in one detector",
-    Some(include_bytes!(
-        "../../models/yolo26n-attn-v0/weights.safetensors"
-    ))
-)];
+pub static BUNDLED: [Bundled; 5] = [
+    bundled!(
+        "yolo26n-attn-v0",
+        "Trained: super tokens, routed regions and polarized weights in one detector",
+        Some(include_bytes!(
+            "../../models/yolo26n-attn-v0/weights.safetensors"
+        ))
+    ),
+    bundled!(
+        "yolo26-sta",
+        "YOLO26 with super token attention; random weights",
+        None
+    ),
+    bundled!(
+        "yolo11-biformer",
+        "YOLO11 with bi-level routing attention and a BiFormer block; random weights",
+        None
+    ),
+    bundled!(
+        "yolov10n-polarized",
+        "YOLOv10 with parallel polarized self-attention; random weights",
+        None
+    ),
+    bundled!(
+        "yolov10n-polarized-sequential",
+        "YOLOv10 with sequential polarized self-attention; random weights",
+        None
+    ),
+];
 
 impl Bundled {
     /// The one of this name.

@@ -88,6 +88,11 @@ impl WeightSource {
         }
     }
 
+    /// Names of all tensors.
+    pub fn names(&self) -> Vec<String> {
+        self.tensors.slots.keys().cloned().collect()
+    }
+
     /// The source as a variable builder, and the notes it will take.
     pub fn into_builder(self, device: &Device) -> (VarBuilder<'static>, Recorder) {
         let slots = self.tensors.slots.iter();

@@ -6,7 +6,7 @@ use candle_core::Device;
 use serde::Serialize;
 
 use super::args::CheckArgs;
-use crate::checkpoint::{LoadReport, Model};
+use crate::checkpoint::{LoadReport, Origin};
 use crate::{Error, Result};
 
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ struct Checked<'a> {
 /// # Errors
 /// What is wrong with the model; also if it opens, but not as a whole.
 pub(super) fn run(args: &CheckArgs) -> Result<()> {
-    let model = Model::open(&args.model, &Device::Cpu)?;
+    let model = Origin::named(&args.model).open(&Device::Cpu)?;
     let mut out = std::io::stdout().lock();
     let written = if args.json {
         let checked = Checked {

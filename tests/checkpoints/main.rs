@@ -6,7 +6,6 @@ mod common;
 
 mod forms;
 mod hostile;
-mod mutated;
 
 use std::path::PathBuf;
 

@@ -10,8 +10,8 @@ name are made up here: only their names get into the files.
 * `training.pt`: `model` is None and the module is under `ema`; single precision, one storage for all;
   with an optimizer, a loss and a call of `os.system`, which are no part of the model.
 * `tensors.pt` and `tensors.yaml`: bare tensors as a wrapped model saves them (`module.model.0…`), bfloat16
-  and double precision, and transposed.
-* `fused.pt`: BatchNorm folded into the convolutions.
+  and double precision, and transposed; pickle protocol 4.
+* `fused.pt`: BatchNorm folded into the convolutions; pickle protocol 5.
 * `segment.pt`, `unknown.pt`: another task; a module that nobody knows.
 * `hostile/`: damaged and malicious files.
 """
@@ -135,10 +135,10 @@ class Storage:
 
 
 class Pickler(pickle.Pickler):
-    """Protocol 2, with storages outside."""
+    """With storages outside."""
 
-    def __init__(self, file):
-        super().__init__(file, protocol=2)
+    def __init__(self, file, protocol):
+        super().__init__(file, protocol)
         self.storages = []
 
     def persistent_id(self, value):
@@ -170,10 +170,10 @@ def tensor(storage, shape, values, transposed=False):
     return Call(REBUILD, storage, offset, tuple(shape), strides, False, OrderedDict())
 
 
-def archive(path, root, byteorder=b"little", short=None, missing=None):
+def archive(path, root, protocol=2, byteorder=b"little", short=None, missing=None):
     """Write what `torch.save(root)` would. A storage may be cut short or left out."""
     file = io.BytesIO()
-    pickler = Pickler(file)
+    pickler = Pickler(file, protocol)
     pickler.dump(root)
     entries = [("data.pkl", file.getvalue()), ("byteorder", byteorder)]
     for storage in pickler.storages:
@@ -310,10 +310,12 @@ def forms(tensors):
     for i, (name, (shape, values)) in enumerate(tensors.items()):
         made = tensor(stores[i % 2], shape, values, transposed=len(shape) > 1 and i % 3 == 0)
         bare["module." + name] = made
-    archive(HERE / "tensors.pt", {"state_dict": bare, "epoch": 3})
+    root = {"state_dict": bare, "epoch": 3, "seen": frozenset([1, 2**70, -5]), "key": b"\x00\xff"}
+    archive(HERE / "tensors.pt", root, protocol=4)
     (HERE / "tensors.yaml").write_text((INTACT / "model.yaml").read_text())
 
-    archive(HERE / "fused.pt", {"model": detector(fused(tensors), "f"), "ema": None})
+    root = {"model": detector(fused(tensors), "f"), "ema": None, "key": bytearray(b"\x00")}
+    archive(HERE / "fused.pt", root, protocol=5)
 
 
 def others(tensors):

@@ -1,5 +1,6 @@
 //! Token attention over the routed regions.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor};
@@ -11,39 +12,35 @@ use super::route::Routing;
 use crate::attention::{Array, pad_to};
 use crate::kernels::{self, Routes};
 
+/// Queries, keys and values on a square grid of regions, which is what the kernels take.
+struct Square<'a> {
+    qkv: Tensor,
+    regions: Regions,
+    /// `[S², k]` on this grid.
+    routed: Cow<'a, [u32]>,
+}
+
 impl RoutingAttention {
     /// What every token reads: padded `qkv` `[1, 2·qk + C, H, W]` to `[1, C, H, W]`.
     pub(super) fn read(&self, qkv: &Tensor, routing: &Routing, r: Regions) -> Result<Tensor> {
         if self.config.pooling != Pooling::None {
             return self.read_pooled(qkv, routing, r);
         }
-        let square = r.squared();
-        let routes = |n_win, routed| Routes {
-            n_win,
+        let square = on_square(qkv, routing, r)?;
+        let y = kernels::routed_attention(&square.qkv, self.routes(&square, routing))?;
+        let [height, width] = r.padded;
+        y.narrow(2, 0, height)?.narrow(3, 0, width)?.contiguous()
+    }
+
+    fn routes<'a>(&self, square: &'a Square<'_>, routing: &'a Routing) -> Routes<'a> {
+        Routes {
+            n_win: square.regions.grid[0],
             heads: self.config.heads,
             qk_dim: self.config.qk_dim,
-            routed,
+            routed: &square.routed,
             weights: self.config.soft_routing.then(|| routing.weights.data()),
             scale: self.config.scale,
-        };
-        if square == r {
-            return kernels::routed_attention(qkv, routes(r.grid[0], routing.routed.data()));
         }
-        // The regions that fill up the grid read something too, which nobody takes.
-        let topk = routing.routed.shape()[1];
-        let mut routed = vec![0; square.count() * topk];
-        for region in 0..r.count() {
-            let row = r.on(&square, region) * topk..(r.on(&square, region) + 1) * topk;
-            for (to, &from) in routed[row].iter_mut().zip(routing.routed.row(region)) {
-                *to = r.on(&square, from as usize) as u32;
-            }
-        }
-        let [height, width] = square.padded;
-        let qkv = pad_to(qkv, height, width)?;
-        kernels::routed_attention(&qkv, routes(square.grid[0], &routed))?
-            .narrow(2, 0, r.padded[0])?
-            .narrow(3, 0, r.padded[1])?
-            .contiguous()
     }
 
     /// The same with fewer keys and values than tokens.
@@ -77,20 +74,40 @@ impl RoutingAttention {
         r: Regions,
         focus: &[usize],
     ) -> Result<BTreeMap<usize, Array>> {
-        let mut kept = BTreeMap::new();
-        if focus.is_empty() {
-            return Ok(kept);
+        if self.config.pooling != Pooling::None {
+            return self.pooled_weights(qkv, routing, r, focus);
         }
+        let square = on_square(qkv, routing, r)?;
+        let t = r.tokens();
+        let shape = [self.config.heads, t, routing.routed.row(0).len() * t];
+        let places: Vec<usize> = focus.iter().map(|&f| r.on(&square.regions, f)).collect();
+        let routes = self.routes(&square, routing);
+        let all = kernels::routed_weights(&square.qkv, routes, &places)?;
+        let array = |(&region, weights)| match Array::new(&shape, weights) {
+            Some(weights) => Ok((region, weights)),
+            None => candle_core::bail!("token attention of region {region} is incomplete"),
+        };
+        focus.iter().zip(all).map(array).collect()
+    }
+
+    /// The same over pooled keys.
+    fn pooled_weights(
+        &self,
+        qkv: &Tensor,
+        routing: &Routing,
+        r: Regions,
+        focus: &[usize],
+    ) -> Result<BTreeMap<usize, Array>> {
         let qk = self.config.qk_dim;
         let q = (self.by_head(qkv, 0, qk, Pooling::None, r)? * self.config.scale)?;
         let k = self.by_head(qkv, qk, qk, self.config.pooling, r)?;
-        for &region in focus {
+        let weights = |&region: &usize| {
             let keys = self.routed_rows(&k, routing, region)?;
             let logits = q.get(region)?.matmul(&keys.t()?.contiguous()?)?;
             let weights = kernels::softmax_last(&logits)?;
-            kept.insert(region, Array::from_tensor(&weights)?);
-        }
-        Ok(kept)
+            Ok((region, Array::from_tensor(&weights)?))
+        };
+        focus.iter().map(weights).collect()
     }
 
     /// Some channels by region and head: `[S², heads, K, d]`.
@@ -122,4 +139,30 @@ impl RoutingAttention {
         }
         rows.transpose(0, 1)?.reshape((heads, ids.len() * keys, d))
     }
+}
+
+/// The regions as part of the smallest square grid. The regions that fill it up read something
+/// too, which nobody takes.
+fn on_square<'a>(qkv: &Tensor, routing: &'a Routing, r: Regions) -> Result<Square<'a>> {
+    let regions = r.squared();
+    if regions == r {
+        return Ok(Square {
+            qkv: qkv.clone(),
+            regions,
+            routed: Cow::Borrowed(routing.routed.data()),
+        });
+    }
+    let topk = routing.routed.row(0).len();
+    let mut routed = vec![0; regions.count() * topk];
+    for region in 0..r.count() {
+        let row = routed.iter_mut().skip(r.on(&regions, region) * topk);
+        for (to, &from) in row.zip(routing.routed.row(region)) {
+            *to = r.on(&regions, from as usize) as u32;
+        }
+    }
+    Ok(Square {
+        qkv: pad_to(qkv, regions.padded[0], regions.padded[1])?,
+        regions,
+        routed: routed.into(),
+    })
 }

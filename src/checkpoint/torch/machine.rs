@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::value::{Arena, Id, Object, Span, Value};
+use super::input::Input;
+use super::value::{Arena, Id, Object, Value};
 
 /// Values of one pickle; an x-scale module has a tenth of it.
 const MAX_VALUES: usize = 1 << 20;
@@ -24,8 +25,7 @@ pub(super) struct Pickle<'a> {
 /// One sentence with the place in the pickle.
 pub(super) fn read(data: &[u8]) -> Result<Pickle<'_>, String> {
     let mut machine = Machine {
-        data,
-        at: 0,
+        input: Input::new(data),
         arena: Arena::new(data),
         stack: Vec::new(),
         marks: Vec::new(),
@@ -34,7 +34,7 @@ pub(super) fn read(data: &[u8]) -> Result<Pickle<'_>, String> {
         calls: Vec::new(),
     };
     let root = loop {
-        let at = machine.at;
+        let at = machine.input.at;
         match machine.step() {
             Ok(None) => {}
             Ok(Some(root)) => break root,
@@ -57,8 +57,7 @@ fn distinct<'a>(arena: &Arena<'a>, calls: Vec<Id>) -> Vec<(&'a str, &'a str)> {
 }
 
 struct Machine<'a> {
-    data: &'a [u8],
-    at: usize,
+    input: Input<'a>,
     arena: Arena<'a>,
     stack: Vec<Id>,
     /// Heights of the stack at each open mark.
@@ -75,11 +74,11 @@ type Step<T = ()> = Result<T, String>;
 impl<'a> Machine<'a> {
     /// One opcode; the root value at the end.
     fn step(&mut self) -> Step<Option<Id>> {
-        let [op] = self.take()?;
+        let [op] = self.input.take()?;
         match op {
             // PROTO, FRAME
-            0x80 => self.skip(1)?,
-            0x95 => self.skip(8)?,
+            0x80 => self.input.skip(1)?,
+            0x95 => self.input.skip(8)?,
             b'.' => return self.pop().map(Some),
             b'0' => self.discard()?,
             b'1' => self.pop_to_mark().map(drop)?,
@@ -95,26 +94,26 @@ impl<'a> Machine<'a> {
             0x88 => self.push(Value::Bool(true))?,
             0x89 => self.push(Value::Bool(false))?,
             b'J' => {
-                let bytes = self.take()?;
+                let bytes = self.input.take()?;
                 self.push(Value::Int(i32::from_le_bytes(bytes).into()))?;
             }
             b'K' => {
-                let [byte] = self.take()?;
+                let [byte] = self.input.take()?;
                 self.push(Value::Int(byte.into()))?;
             }
             b'M' => {
-                let bytes = self.take()?;
+                let bytes = self.input.take()?;
                 self.push(Value::Int(u16::from_le_bytes(bytes).into()))?;
             }
             b'G' => {
-                let bytes = self.take()?;
+                let bytes = self.input.take()?;
                 self.push(Value::Float(f64::from_be_bytes(bytes)))?;
             }
             0x8a | 0x8b => self.long(op)?,
             b'X' | 0x8c | 0x8d | b'T' | b'U' => self.text(op)?,
             b'B' | b'C' | 0x8e | 0x96 => {
-                let width = self.length(op)?;
-                self.span(width)?;
+                let width = self.input.length(op)?;
+                self.input.span(width)?;
                 self.push(Value::Bytes)?;
             }
             _ => self.step_container(op)?,
@@ -250,9 +249,9 @@ impl<'a> Machine<'a> {
 
     fn memo_index(&mut self, long: bool) -> Step<u64> {
         if long {
-            return Ok(u32::from_le_bytes(self.take()?).into());
+            return Ok(u32::from_le_bytes(self.input.take()?).into());
         }
-        let [byte] = self.take()?;
+        let [byte] = self.input.take()?;
         Ok(byte.into())
     }
 
@@ -326,9 +325,9 @@ impl<'a> Machine<'a> {
 
     /// An integer of any length.
     fn long(&mut self, op: u8) -> Step {
-        let width = self.length(op)?;
-        let span = self.span(width)?;
-        let bytes = self.bytes(&span);
+        let width = self.input.length(op)?;
+        let span = self.input.span(width)?;
+        let bytes = self.input.bytes(&span);
         let value = match bytes.last() {
             None => Value::Int(0),
             Some(last) if bytes.len() <= 8 => {
@@ -345,9 +344,9 @@ impl<'a> Machine<'a> {
     }
 
     fn text(&mut self, op: u8) -> Step {
-        let width = self.length(op)?;
-        let span = self.span(width)?;
-        let value = match std::str::from_utf8(self.bytes(&span)) {
+        let width = self.input.length(op)?;
+        let span = self.input.span(width)?;
+        let value = match std::str::from_utf8(self.input.bytes(&span)) {
             Ok(_) => Value::Text(span),
             // A string of Python 2 may be anything.
             Err(_) if matches!(op, b'T' | b'U') => Value::Bytes,
@@ -356,59 +355,9 @@ impl<'a> Machine<'a> {
         self.push(value)
     }
 
-    /// The length that stands before a text, bytes or an integer.
-    fn length(&mut self, op: u8) -> Step<u64> {
-        Ok(match op {
-            0x8a | 0x8c | b'U' | b'C' => {
-                let [byte] = self.take()?;
-                byte.into()
-            }
-            0x8d | 0x8e | 0x96 => u64::from_le_bytes(self.take()?),
-            _ => u32::from_le_bytes(self.take()?).into(),
-        })
-    }
-
     /// Two lines: module and name.
     fn global(&mut self) -> Step<Value> {
-        let mut line = || {
-            let rest = self.data.get(self.at..).unwrap_or_default();
-            let end = rest.iter().position(|b| *b == b'\n');
-            let end = end.ok_or("a name has no end")?;
-            let span = self.span(end as u64)?;
-            self.skip(1)?;
-            match std::str::from_utf8(self.bytes(&span)) {
-                Ok(_) => Ok(span),
-                Err(_) => Err("a name is not UTF-8".to_owned()),
-            }
-        };
-        Ok(Value::Global(line()?, line()?))
-    }
-
-    fn take<const N: usize>(&mut self) -> Step<[u8; N]> {
-        let rest = self.data.get(self.at..).unwrap_or_default();
-        let bytes = rest.first_chunk::<N>().ok_or("it ends")?;
-        self.at += N;
-        Ok(*bytes)
-    }
-
-    fn skip(&mut self, n: u64) -> Step {
-        self.span(n).map(drop)
-    }
-
-    /// The next `n` bytes.
-    fn span(&mut self, n: u64) -> Step<Span> {
-        let left = self.data.len().saturating_sub(self.at);
-        if n > left as u64 {
-            return Err(format!("{n} bytes should follow, but there are {left}"));
-        }
-        let start = self.at;
-        self.at += n as usize;
-        Ok(start as u32..self.at as u32)
-    }
-
-    fn bytes(&self, span: &Span) -> &'a [u8] {
-        let bytes = self.data.get(span.start as usize..span.end as usize);
-        bytes.unwrap_or_default()
+        Ok(Value::Global(self.input.line()?, self.input.line()?))
     }
 
     fn spend(&mut self, places: usize) -> Step {

@@ -9,6 +9,7 @@
 
 mod archive;
 mod definition;
+mod input;
 mod json;
 mod machine;
 mod tensor;
