@@ -21,7 +21,12 @@ fn each_opens_and_runs_with_all_its_traces() {
         let model = Arc::new(model);
         let mut settings = watched(&model);
         settings.size = Some(128);
-        let outcome = run(&mut Engine::default(), &photo(1, 150, 100), &model, &settings);
+        let outcome = run(
+            &mut Engine::default(),
+            &photo(1, 150, 100),
+            &model,
+            &settings,
+        );
         let rows: Vec<usize> = model.network.attention().map(|(row, _)| row).collect();
         assert!(outcome.traces.keys().eq(&rows), "{}", bundled.id);
         for trace in outcome.traces.values() {
@@ -30,7 +35,13 @@ fn each_opens_and_runs_with_all_its_traces() {
             for t in trace.trace.tensors().unwrap() {
                 let sum = t.tensor.to_dtype(candle_core::DType::F32).unwrap();
                 let sum: f32 = sum.sum_all().unwrap().to_scalar().unwrap();
-                assert!(sum.is_finite(), "{} row {}: {}", bundled.id, trace.row, t.name);
+                assert!(
+                    sum.is_finite(),
+                    "{} row {}: {}",
+                    bundled.id,
+                    trace.row,
+                    t.name
+                );
             }
         }
     }

@@ -27,7 +27,7 @@ impl Case {
         let folder = std::fs::read_dir(golden_path("modules")).unwrap();
         let mut paths: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
         paths.sort();
-        assert_eq!(paths.len(), 17, "module files");
+        assert_eq!(paths.len(), 35, "module files");
         let case = |path: &std::path::PathBuf| {
             let golden = Golden::open(path);
             Self {
@@ -44,34 +44,58 @@ impl Case {
         let settings = self.golden.json("settings");
         let at = |key: &str| settings.get(key).map_or(Arg::None, arg);
         let knob = |key: &str| if knobs { at(key) } else { Arg::None };
-        let (module, args) = match self.name.split('_').next().unwrap() {
-            "sta" => (
-                "StokenAttention",
-                vec![knob("stoken_size"), knob("n_iter"), at("heads")],
-            ),
-            "bra" => {
-                let side = self.golden.get("p.lepe.weight").shape[2];
-                let mut args = vec![Arg::None; 14];
+        let mut attributes = Attributes::new();
+        let mut words = self.name.split('_');
+        let (module, args) = match (words.next().unwrap(), words.next().unwrap()) {
+            ("sta", kind) => {
+                let module = match kind {
+                    "layer" => "StokenAttentionLayer",
+                    _ => "StokenAttention",
+                };
+                let args = [knob("stoken_size"), knob("n_iter"), at("heads"), Arg::None];
+                (module, [&args[..], &[at("qk_scale")]].concat())
+            }
+            ("bra", "nchw") => {
+                let args = [at("heads"), knob("n_win"), Arg::None, knob("topk")];
+                ("nchwBRA", args.to_vec())
+            }
+            ("bra", "block") => {
+                attributes.insert("pre_norm".into(), at("pre_norm"));
+                let args = [knob("n_win"), at("heads"), knob("topk")];
+                ("BiFormerBlock", args.to_vec())
+            }
+            ("bra", _) => {
+                let mut args = vec![Arg::None; 15];
                 args[0] = knob("n_win");
-                args[1] = at("heads");
-                args[2] = at("qk_dim");
+                for (place, key) in [
+                    (1, "heads"),
+                    (2, "qk_dim"),
+                    (3, "qk_scale"),
+                    (4, "kv_per_win"),
+                    (5, "kv_downsample_ratio"),
+                    (7, "kv_downsample_mode"),
+                    (12, "soft"),
+                ] {
+                    args[place] = at(key);
+                }
                 args[8] = knob("topk");
-                args[12] = at("soft");
-                args[13] = Arg::Int(side as i64);
+                // What else there is, and how wide, the weights know.
                 ("BiLevelRoutingAttention", args)
             }
-            _ if settings["sequential"] == true => ("SequentialPolarizedSelfAttention", vec![]),
+            (_, "p") => ("PSA_p", vec![]),
+            (_, "s") => ("PSA_s", vec![]),
+            (_, "sequential") => ("SequentialPolarizedSelfAttention", vec![]),
             _ => ("PolarizedSelfAttention", vec![]),
         };
         let args = BuildArgs {
             module,
             channels: self.golden.get("x").shape[1],
             args: &args,
-            attributes: &Attributes::new(),
+            attributes: &attributes,
             notes: &Notes::default(),
             weights: self.golden.weights("p."),
         };
-        (mechanism_of(module).unwrap().build.unwrap())(&args).unwrap()
+        mechanism_of(module).unwrap().build.unwrap()(&args).unwrap()
     }
 
     fn map(&self) -> [usize; 2] {
@@ -91,7 +115,10 @@ impl Case {
 fn arg(value: &Value) -> Arg {
     match value {
         Value::Bool(b) => Arg::Bool(*b),
-        Value::Number(n) => Arg::Int(n.as_i64().unwrap()),
+        Value::Number(n) => n
+            .as_i64()
+            .map_or_else(|| Arg::Float(n.as_f64().unwrap()), Arg::Int),
+        Value::String(word) => Arg::Word(word.clone()),
         Value::Array(list) => Arg::List(list.iter().map(arg).collect()),
         other => panic!("{other} is no argument"),
     }

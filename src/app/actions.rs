@@ -1,12 +1,15 @@
 //! What becomes of what is asked for, and of what was opened.
 
+use std::collections::BTreeSet;
+
 use super::command::{Ask, Command};
 use super::layout::Layout;
 use super::open::{News, Opened, Wanted};
-use super::pane::{Camera, Selection};
+use super::pane::{Camera, Pane, Selection};
 use super::source::{self, PhotoSource};
 use super::undo::History;
 use super::window::App;
+use crate::attention::MECHANISMS;
 use crate::checkpoint::Model;
 use crate::picture::Photo;
 
@@ -111,7 +114,27 @@ impl App {
             ..Selection::default()
         };
         self.history = History::new(&self.kept.settings);
+        // Panes of mechanisms that the model has come before those it lacks; the first one first.
+        let has: BTreeSet<_> = model
+            .network
+            .attention()
+            .map(|(_, a)| a.mechanism().id)
+            .collect();
+        for mechanism in MECHANISMS.iter().rev().filter(|m| has.contains(m.id)) {
+            self.face(mechanism.id);
+        }
         self.session.set_model(model);
+    }
+
+    /// Brings the pane of a mechanism in front of those it shares its place with.
+    fn face(&mut self, mechanism: &str) {
+        let of = |p: &&Box<dyn Pane>| {
+            let watched = p.watch(&self.kept.selection);
+            watched.is_some_and(|(id, _)| id == mechanism)
+        };
+        if let Some(id) = self.panes.iter().find(of).map(|p| p.id()) {
+            self.kept.layout.bring_forward(id);
+        }
     }
 
     fn warn_of(&mut self, model: &Model) {
@@ -145,6 +168,7 @@ impl App {
             }
             Ask::ClearRecent => self.kept.recent.clear(),
             Ask::TogglePane(pane) => self.kept.layout.toggle(pane),
+            Ask::Face(mechanism) => self.face(mechanism),
         }
     }
 

@@ -66,21 +66,34 @@ pub fn color_bar(
             ink,
         );
     };
+    let width = |text: &str| {
+        let galley = painter.layout_no_wrap(text.to_owned(), font.clone(), ink);
+        galley.size().x
+    };
+    let column = rect.right() - line - (right + 2.0);
+    let mut room = rect.height();
     if range.is_flat() {
         tick(0.5, &value_label(range.middle(), 4));
     } else {
         let [low, middle, high] = tick_labels(range);
+        // Long numbers reach into the column of the title: then it stands between the two ends.
+        let long = [&low, &middle, &high].iter().any(|t| width(t) > column);
         tick(0.0, &low);
-        if bar.height() > 4.0 * line {
+        if bar.height() > 4.0 * line && !long {
             tick(0.5, &middle);
         }
         tick(1.0, &high);
+        if long {
+            room = bar.height() - 2.0 * line;
+        }
     }
     let title = match range.is_flat() {
         true => format!("{quantity}, flat"),
         false => quantity.to_owned(),
     };
-    upright(&painter, rect, &title, font, ink);
+    if width(&title) <= room {
+        upright(&painter, rect, &title, font, ink);
+    }
     if let Some(value) = marker.filter(|v| v.is_finite()) {
         let y = bar.bottom() - range.position(value) * bar.height();
         pointer(&painter, bar, y, visuals.strong_text_color());
@@ -108,12 +121,9 @@ fn gradient(painter: &Painter, bar: Rect, colormap: Colormap, flat: bool) {
     painter.add(Shape::mesh(mesh));
 }
 
-/// The quantity along the right side, read from bottom to top; left out where it does not fit.
+/// The quantity along the right side, read from bottom to top.
 fn upright(painter: &Painter, rect: Rect, title: &str, font: FontId, ink: Color32) {
     let galley = painter.layout_no_wrap(title.to_owned(), font, ink);
-    if galley.size().x > rect.height() {
-        return;
-    }
     let at = pos2(
         rect.right() - galley.size().y - 1.0,
         rect.center().y + galley.size().x / 2.0,

@@ -56,6 +56,8 @@ pub enum Ask {
     ClearRecent,
     /// Show or hide a pane.
     TogglePane(&'static str),
+    /// Bring the pane of a mechanism in front of those it shares its place with.
+    Face(&'static str),
 }
 
 /// What is possible now.

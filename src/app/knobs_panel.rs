@@ -18,7 +18,7 @@ pub fn show(ui: &mut Ui, model: Option<&Model>, kept: &mut Kept, can: &Can, asks
     };
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         ui.label(RichText::new("Attention layers").strong());
-        layers(ui, model, kept);
+        layers(ui, model, kept, asks);
         ui.add_space(theme::GAP);
         ui.separator();
         if let Some((row, attention)) = chosen(model, kept) {
@@ -40,7 +40,7 @@ fn chosen<'m>(model: &'m Model, kept: &Kept) -> Option<(usize, &'m dyn Attention
     at.or_else(|| model.network.attention().next())
 }
 
-fn layers(ui: &mut Ui, model: &Model, kept: &mut Kept) {
+fn layers(ui: &mut Ui, model: &Model, kept: &mut Kept, asks: &mut Vec<Ask>) {
     let current = chosen(model, kept).map(|(row, _)| row);
     for (row, attention) in model.network.attention() {
         let mechanism = attention.mechanism();
@@ -55,6 +55,7 @@ fn layers(ui: &mut Ui, model: &Model, kept: &mut Kept) {
         if response.clicked() {
             kept.layer = Some(row);
             kept.selection.rows.insert(mechanism.id.to_owned(), row);
+            asks.push(Ask::Face(mechanism.id));
         }
     }
 }

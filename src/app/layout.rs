@@ -121,6 +121,12 @@ impl Layout {
         }
     }
 
+    /// Puts a pane in front of those it shares its place with.
+    pub fn bring_forward(&mut self, pane: &str) {
+        self.tree
+            .make_active(|_, tile| matches!(tile, Tile::Pane(id) if id == pane));
+    }
+
     /// Whether a pane is on the screen, and not behind another; before the first frame all are.
     pub fn is_in_sight(&self, pane: &str) -> bool {
         let drawn = self.tree.root().and_then(|id| self.tree.tiles.rect(id));

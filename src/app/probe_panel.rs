@@ -1,6 +1,6 @@
 //! Attaching a mechanism to a layer that has none, to look at its features through it.
 
-use egui::{Button, ComboBox, Ui};
+use egui::{Button, ComboBox, RichText, Ui};
 
 use super::keep::Kept;
 use super::theme;
@@ -21,6 +21,10 @@ pub fn show(ui: &mut Ui, model: &Model, kept: &mut Kept) {
             .find(|row| can_probe(network, *row))
             .unwrap_or(0);
     }
+    ui.label(RichText::new("Probe").strong());
+    ui.label(theme::quiet(
+        "Looks at any layer through a mechanism, beside the network.",
+    ));
     ui.horizontal_wrapped(|ui| {
         layer(ui, network, &mut kept.probe.on);
         mechanism(ui, &mut kept.probe.mechanism);

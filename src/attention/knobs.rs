@@ -174,6 +174,19 @@ impl Legal {
         self.knobs.push(knob);
         value
     }
+
+    /// Moves a knob that was added on to another value of its range, which has gaps.
+    pub fn settle(&mut self, name: &str, used: KnobValue, reason: String) {
+        let before = self.values.insert(name.to_owned(), used);
+        let place = self.clamps.iter().position(|c| c.knob == name);
+        let asked = place.map(|i| self.clamps.remove(i).asked).or(before);
+        self.clamps.push(Clamp {
+            knob: name.to_owned(),
+            asked: asked.unwrap_or(used),
+            used,
+            reason,
+        });
+    }
 }
 
 #[cfg(test)]

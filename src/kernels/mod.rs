@@ -27,6 +27,7 @@ mod planes;
 mod pointwise;
 mod pool;
 mod routed;
+mod routed_weights;
 mod scratch;
 mod softmax;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use norm::layer_norm_channels;
 pub use pointwise::gelu;
 pub use pool::max_pool2d_same;
 pub use routed::{Routes, routed_attention};
+pub use routed_weights::routed_weights;
 pub use softmax::softmax_last;
 pub use upsample::upsample_nearest2x;
 

@@ -144,6 +144,34 @@ pub fn routed_attention(qkv: &Tensor, routes: Routes<'_>) -> Result<Tensor> {
         .reshape((1, c, height, width))
 }
 
+/// Weights `[heads, T, k·T]` of the tokens of one region over those of the regions it is routed to.
+pub fn routed_weights(qkv: &Tensor, routes: Routes<'_>, region: usize) -> Result<Tensor> {
+    let (_, _, height, width) = qkv.dims4()?;
+    let Routes {
+        n_win: n,
+        heads,
+        qk_dim,
+        ..
+    } = routes;
+    let (d, k) = (qk_dim / heads, routes.topk());
+    let (h, w) = (height / n, width / n);
+    // `[heads, d, T]` of one region.
+    let part = |start: usize, region: usize| {
+        qkv.narrow(1, start, qk_dim)?
+            .narrow(2, region / n * h, h)?
+            .narrow(3, region % n * w, w)?
+            .contiguous()?
+            .reshape((heads, d, h * w))
+    };
+    let keys = (region * k..(region + 1) * k).map(|route| {
+        let factor = routes.weights.map_or(1.0, |w| f64::from(w[route]));
+        part(qk_dim, routes.routed[route] as usize)? * factor
+    });
+    let keys = Tensor::cat(&keys.collect::<Result<Vec<_>>>()?, 2)?;
+    let queries = (part(0, region)?.transpose(1, 2)?.contiguous()? * routes.scale)?;
+    softmax_last(&queries.matmul(&keys)?)
+}
+
 /// Weights of the nine super tokens around each pixel: x `[B, C, H, W]`, tokens `[B, m, C]`; `[B, 9, H, W]`.
 pub fn affinity(x: &Tensor, tokens: &Tensor, cells: Cells, scale: f64) -> Result<Tensor> {
     let logits = (by_cell(x, cells)?.matmul(&gather(tokens, cells)?.t()?)? * scale)?;

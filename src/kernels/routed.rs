@@ -31,6 +31,29 @@ impl Routes<'_> {
     pub(super) fn topk(&self) -> usize {
         self.routed.len() / (self.n_win * self.n_win).max(1)
     }
+
+    /// Channels of the values of `qkv`, if the routes fit it.
+    pub(super) fn channels(&self, qkv: &Tensor) -> Result<usize> {
+        let (batch, channels, height, width) = qkv.dims4()?;
+        let regions = self.n_win * self.n_win;
+        let c = channels.saturating_sub(2 * self.qk_dim);
+        let fits = batch == 1
+            && regions > 0
+            && height.is_multiple_of(self.n_win)
+            && width.is_multiple_of(self.n_win)
+            && self.heads > 0
+            && c > 0
+            && c.is_multiple_of(self.heads)
+            && self.qk_dim.is_multiple_of(self.heads)
+            && !self.routed.is_empty()
+            && self.routed.len().is_multiple_of(regions)
+            && self.routed.iter().all(|&r| (r as usize) < regions)
+            && self.weights.is_none_or(|w| w.len() == self.routed.len());
+        if !fits {
+            bail!("routes {self:?} do not fit a map {:?}", qkv.shape());
+        }
+        Ok(c)
+    }
 }
 
 /// Token attention over routed regions.
@@ -41,39 +64,12 @@ impl Routes<'_> {
 /// # Errors
 /// When the routes do not fit the map.
 pub fn routed_attention(qkv: &Tensor, routes: Routes<'_>) -> Result<Tensor> {
-    let (batch, channels, height, width) = qkv.dims4()?;
-    let Routes {
-        n_win,
-        heads,
-        qk_dim,
-        routed,
-        weights,
-        ..
-    } = routes;
-    let regions = n_win * n_win;
-    let c = channels.saturating_sub(2 * qk_dim);
-    let fits = batch == 1
-        && regions > 0
-        && height.is_multiple_of(n_win)
-        && width.is_multiple_of(n_win)
-        && heads > 0
-        && c > 0
-        && c.is_multiple_of(heads)
-        && qk_dim.is_multiple_of(heads)
-        && !routed.is_empty()
-        && routed.len().is_multiple_of(regions)
-        && routed.iter().all(|&r| (r as usize) < regions)
-        && weights.is_none_or(|w| w.len() == routed.len());
-    if !fits {
-        bail!("routes {routes:?} do not fit a map {:?}", qkv.shape());
-    }
+    let channels = routes.channels(qkv)?;
     if !is_fast(qkv) {
         return plain::routed_attention(qkv, routes);
     }
-    qkv.contiguous()?.apply_op1_no_bwd(&Run {
-        routes,
-        channels: c,
-    })
+    qkv.contiguous()?
+        .apply_op1_no_bwd(&Run { routes, channels })
 }
 
 struct Run<'a> {
@@ -89,13 +85,7 @@ impl CustomOp1 for Run<'_> {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (_, _, height, width) = layout.shape().dims4()?;
-        let map = Map {
-            qkv: values(storage, layout)?,
-            width,
-            plane: height * width,
-            region: [height / self.routes.n_win, width / self.routes.n_win],
-            n_win: self.routes.n_win,
-        };
+        let map = Map::new(values(storage, layout)?, [height, width], self.routes.n_win);
         let tasks = self.routes.n_win * self.routes.n_win * self.routes.heads;
         let fill = |out: Parts<'_>| {
             (0..tasks).into_par_iter().for_each(|task| {
@@ -117,18 +107,33 @@ impl CustomOp1 for Run<'_> {
 }
 
 /// The map by region.
-struct Map<'a> {
-    qkv: &'a [f32],
+pub(super) struct Map<'a> {
+    pub(super) qkv: &'a [f32],
     width: usize,
-    plane: usize,
+    pub(super) plane: usize,
     /// Height and width of a region.
     region: [usize; 2],
     n_win: usize,
 }
 
-impl Map<'_> {
+impl<'a> Map<'a> {
+    pub(super) fn new(qkv: &'a [f32], [height, width]: [usize; 2], n_win: usize) -> Self {
+        Self {
+            qkv,
+            width,
+            plane: height * width,
+            region: [height / n_win, width / n_win],
+            n_win,
+        }
+    }
+
+    /// Tokens of a region.
+    pub(super) fn tokens(&self) -> usize {
+        self.region[0] * self.region[1]
+    }
+
     /// Where token `token` of `region` lies in a plane.
-    fn position(&self, region: usize, token: usize) -> usize {
+    pub(super) fn position(&self, region: usize, token: usize) -> usize {
         let [h, w] = self.region;
         let y = region / self.n_win * h + token / w;
         let x = region % self.n_win * w + token % w;
@@ -148,7 +153,7 @@ impl Run<'_> {
             ..
         } = self.routes;
         let topk = self.routes.topk();
-        let tokens = map.region[0] * map.region[1];
+        let tokens = map.tokens();
         let sizes = Sizes {
             depth: qk_dim / heads,
             keys: topk * tokens,

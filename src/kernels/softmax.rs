@@ -48,7 +48,7 @@ impl CustomOp1 for Run {
 
 vectorised! {
     /// Softmax of each row of `width`. The exponentials run over all rows at once: rows may be short.
-    fn softmax_rows(rows: &mut [f32], width: usize) {
+    pub(super) fn softmax_rows(rows: &mut [f32], width: usize) {
         for row in rows.chunks_exact_mut(width) {
             let max = reduce(row, f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
             row.iter_mut().for_each(|v| *v -= max);

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from picture import street
-from reference import heads, shapes
+from reference import blocks, heads, shapes
 from reference.files import Weights, read_safetensors, write_safetensors
 from reference.letterbox import back, letterbox
 from reference.mechanisms import (
     bi_level_routing_attention,
+    polarized_original,
     polarized_self_attention,
+    routing_attention_nchw,
     super_token_attention,
 )
 from reference.network import Network
@@ -49,6 +51,36 @@ BRA = {
     "bra_empty_regions": (16, 5, 5, {"n_win": 4, "heads": 2, "topk": 10}, 3),
     "bra_one_region": (16, 4, 6, {"n_win": 1, "heads": 4, "topk": 1}, 5),
 }
+# name -> channels, height, width, settings, and tensors that are added (shape) or left out (None)
+BRA_FORMS = {
+    "bra_ada_avgpool": (16, 8, 10, {"n_win": 2, "heads": 2, "topk": 2, "kv_downsample_mode": "ada_avgpool", "kv_per_win": 3}, {}),
+    "bra_ada_maxpool": (16, 7, 6, {"n_win": 3, "heads": 4, "topk": 3, "kv_downsample_mode": "ada_maxpool", "kv_per_win": 2}, {}),
+    "bra_avgpool": (16, 10, 12, {"n_win": 2, "heads": 2, "topk": 1, "kv_downsample_mode": "avgpool", "kv_downsample_ratio": 2}, {}),
+    "bra_maxpool_soft": (16, 9, 9, {"n_win": 3, "heads": 2, "topk": 4, "soft": True, "kv_downsample_mode": "maxpool", "kv_downsample_ratio": 3}, {}),
+    "bra_router_soft": (
+        16, 6, 8, {"n_win": 2, "heads": 2, "topk": 2, "soft": True},
+        {"router.emb.weight": (16, 16), "router.emb.bias": (16,)},
+    ),
+    "bra_scale_no_output": (
+        16, 6, 8, {"n_win": 2, "heads": 4, "topk": 3, "qk_scale": 0.5},
+        {"wo.weight": None, "wo.bias": None, "lepe.weight": None, "lepe.bias": None},
+    ),
+}
+# name -> channels, height, width, settings
+NCHW = {
+    "bra_nchw_divisible": (16, 8, 8, {"n_win": 4, "heads": 2, "topk": 3}),
+    "bra_nchw_more_regions": (16, 9, 11, {"n_win": 4, "heads": 4, "topk": 5}),
+    "bra_nchw_rectangular": (16, 5, 14, {"n_win": 3, "heads": 2, "topk": 2}),
+}
+# name -> settings, and tensors that are added
+BLOCKS = {
+    "bra_block": ({"n_win": 3, "heads": 2, "topk": 2}, {}),
+    "bra_block_scaled_dwconv": (
+        {"n_win": 2, "heads": 4, "topk": 3},
+        {"gamma1": (16,), "gamma2": (16,), "mlp.1.dwconv.weight": (32, 1, 3, 3), "mlp.1.dwconv.bias": (32,)},
+    ),
+    "bra_block_post_norm": ({"n_win": 3, "heads": 2, "topk": 4, "pre_norm": False}, {}),
+}
 PSA = {
     "psa_parallel": (32, 9, 7, {"sequential": False}),
     "psa_sequential": (32, 9, 7, {"sequential": True}),
@@ -75,6 +107,8 @@ def parameters(rng, tensor_shapes):
             out[name] = np.eye(9, dtype=np.float32).reshape(shape)
         elif name == "ln.weight" or name.startswith("norm") and name.endswith("weight"):
             out[name] = (1 + 0.3 * rng.standard_normal(shape)).astype(np.float32)
+        elif name.endswith("running_var"):
+            out[name] = (0.5 + rng.random(shape)).astype(np.float32)
         elif len(shape) == 1:
             out[name] = (0.3 * rng.standard_normal(shape)).astype(np.float32)
         else:
@@ -173,9 +207,39 @@ def write_modules(report, folder):
         tensor_shapes = shapes.bi_level_routing_attention(c, settings.get("qk_dim", c), side)
         run = bi_level_routing_attention
         write_module(report, folder, name, 200 + i, (c, h, w), tensor_shapes, run, settings)
+    write_forms(report, folder)
     for i, (name, (c, h, w, settings)) in enumerate(PSA.items()):
         tensor_shapes = shapes.polarized_self_attention(c)
         write_module(report, folder, name, 300 + i, (c, h, w), tensor_shapes, polarized_self_attention, settings)
+
+
+def write_forms(report, folder):
+    """Forms of the mechanisms beside those of forks."""
+    constants = {"unfold.weights": (9, 1, 3, 3), "fold.weights": (9, 1, 3, 3)}
+    cell = {"stoken_size": (3, 3), "n_iter": 2}
+    forms = [
+        ("sta_unrefined", (16, 7, 8), constants, super_token_attention, cell),
+        ("sta_mixer", (16, 7, 8), constants | shapes.super_token_mixer(16), super_token_attention, cell),
+        (
+            "sta_scale", (16, 6, 9), shapes.super_token_attention(16), super_token_attention,
+            cell | {"heads": 4, "qk_scale": 0.75},
+        ),
+        ("sta_layer", (16, 7, 8), shapes.stoken_layer(16, 32), blocks.stoken_layer, cell | {"heads": 2}),
+    ]
+    for name, (c, h, w, settings, changed) in BRA_FORMS.items():
+        tensor_shapes = shapes.bi_level_routing_attention(c, c, 3) | changed
+        tensor_shapes = {k: v for k, v in tensor_shapes.items() if v is not None}
+        forms.append((name, (c, h, w), tensor_shapes, bi_level_routing_attention, settings))
+    for name, (c, h, w, settings) in NCHW.items():
+        forms.append((name, (c, h, w), shapes.routing_attention_nchw(c, 3), routing_attention_nchw, settings))
+    for name, (settings, added) in BLOCKS.items():
+        tensor_shapes = shapes.biformer_block(16, [0, 0, 0, 2, 5]) | added
+        forms.append((name, (16, 7, 9), tensor_shapes, blocks.biformer_block, settings))
+    for name, sequential in (("psa_p", False), ("psa_s", True)):
+        tensor_shapes = shapes.polarized_original(32, sequential)
+        forms.append((name, (32, 9, 7), tensor_shapes, polarized_original, {"sequential": sequential}))
+    for i, (name, size, tensor_shapes, run, settings) in enumerate(forms):
+        write_module(report, folder, name, 400 + i, size, tensor_shapes, run, settings)
 
 
 def run_network(network, picture, tensors, knobs, dtype, skip=()):

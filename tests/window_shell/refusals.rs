@@ -112,3 +112,48 @@ fn a_weights_file_with_tensors_left_over_opens_and_names_them() {
         assert!(note.contains(&tensor.name), "{note}");
     }
 }
+
+#[test]
+fn bad_checkpoints() {
+    let mut paths = entries("tests/checkpoints/hostile");
+    // What else it holds is sound: it opens, and says what was not called.
+    paths.retain(|p| file_name(p) != "tensors_and_eval.pt");
+    paths.push(repository("tests/checkpoints/segment.pt"));
+    all_are_refused(&paths, file_name);
+}
+
+#[test]
+fn a_checkpoint_opens_as_it_is_and_its_report_can_be_read() {
+    let mut harness = window();
+    let path = repository("tests/checkpoints/released.pt");
+    type_path(&mut harness, &path.display().to_string());
+    let app = harness.state();
+    assert!(errors(app).is_empty(), "{:?}", errors(app));
+    let model = app.model().unwrap().clone();
+    assert!(!model.report.attributes.is_empty());
+    assert!(!app.snapshot().traces.is_empty());
+    press(&mut harness, "File");
+    press(&mut harness, "Load report…");
+    harness.run_steps(2);
+    let report = model.report.to_string();
+    assert!(harness.query_by_label(&report).is_some(), "{report}");
+    press(&mut harness, "Close");
+    harness.run_steps(2);
+    assert!(harness.query_by_label(&report).is_none());
+}
+
+#[test]
+fn a_checkpoint_with_an_unknown_module_runs_up_to_it_and_says_why() {
+    let mut harness = window();
+    let path = repository("tests/checkpoints/unknown.pt");
+    type_path(&mut harness, &path.display().to_string());
+    let app = harness.state();
+    assert!(errors(app).is_empty(), "{:?}", errors(app));
+    let stop = app.model().unwrap().network.stopped().unwrap();
+    let why = format!("No detections: {stop}");
+    let badge = format!("ends before layer {}", stop.row);
+    let rows: Vec<_> = app.snapshot().traces.keys().collect();
+    assert!(rows.iter().all(|row| **row < stop.row), "{rows:?}");
+    assert!(harness.query_by_label(&why).is_some(), "{why}");
+    assert!(harness.query_by_label(&badge).is_some());
+}

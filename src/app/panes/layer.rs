@@ -72,9 +72,14 @@ impl<'a> Layer<'a> {
     }
 
     fn name(&self, row: usize) -> String {
-        let layers = self.scene.model.network.layers();
-        let module = layers.get(row).map_or("", |l| l.name.as_str());
-        format!("row {row} {module}")
+        match self.scene.model.network.layers().get(row) {
+            Some(layer) if layer.probe => {
+                let on = layer.from.first().copied().flatten().unwrap_or(0);
+                format!("row {row} probe on {on}")
+            }
+            Some(layer) => format!("row {row} {}", layer.name),
+            None => format!("row {row}"),
+        }
     }
 }
 
@@ -119,11 +124,15 @@ fn rows(scene: &Scene, mechanism: &Mechanism) -> Vec<usize> {
 }
 
 fn absent(mechanism: &Mechanism) -> String {
-    format!(
+    let mut text = format!(
         "This model has no layer for “{}”. A model has one where its YAML has a row {}.",
         mechanism.title,
         mechanism.modules.join(", ")
-    )
+    );
+    if mechanism.probe.is_some() {
+        text += " A probe, on the left, looks at any other layer.";
+    }
+    text
 }
 
 /// Since when something is out of date.

@@ -103,6 +103,12 @@ fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
         _ => Form::Parallel,
     };
     let layer = load(c, form, &b.weights).map_err(|e| e.to_string())?;
+    if b.weights.contains_tensor("sp_wq.weight") {
+        b.notes.add(
+            "read in its current form, with a softmax over the pooled query; older copies of the \
+             module have the same tensors",
+        );
+    }
     Ok(Box::new(layer))
 }
 

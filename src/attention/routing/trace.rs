@@ -7,17 +7,22 @@ use candle_core::{Device, Result, Tensor};
 use crate::attention::view::{Body, Heat, Link, Mark, MarkKind, Overlay, View, grid_lines};
 use crate::attention::{Array, Indices, MapSize, Mechanism, NamedTensor, Trace, named};
 
-/// The trace of one BRA layer. `S = n_win`, `T` tokens a region, `k = topk`.
+/// The trace of one BRA layer. `S²` regions, `T` tokens and `K` keys a region (as many, unless keys
+/// are pooled), `k = topk`.
 #[derive(Debug, Clone)]
 pub struct RoutingTrace {
     /// Feature map without padding.
     pub map: MapSize,
     /// Feature map with padding, `[H, W]`.
     pub padded: MapSize,
-    /// Regions per side.
+    /// The knob that the regions follow from.
     pub n_win: usize,
+    /// Rows and columns of regions: `n_win` each, or more in the variant on NCHW maps.
+    pub grid: [usize; 2],
     /// Height and width of a region.
     pub region: [usize; 2],
+    /// Rows and columns of a region, `start..end`, that each row and column of keys stands for.
+    pub key_windows: [Vec<[usize; 2]>; 2],
     /// Regions that each region reads from.
     pub topk: usize,
     /// `[S², S²]` scaled routing logits, row = the region that reads.
@@ -27,8 +32,8 @@ pub struct RoutingTrace {
     /// `[S², k]` softmax over the kept logits only. Shown; it enters the output only with soft
     /// routing.
     pub weights: Array,
-    /// `[heads, T, k·T]` for the asked-for regions: key column `κ·T + u` is token `u` of the
-    /// κ-th routed region.
+    /// `[heads, T, k·K]` for the asked-for regions: key column `κ·K + u` is key `u` of the κ-th
+    /// routed region.
     pub token_attention: BTreeMap<usize, Array>,
     /// `[C, H0, W0]` input of the attention (after the norm, in a block).
     pub input: Tensor,
@@ -39,19 +44,24 @@ pub struct RoutingTrace {
 impl RoutingTrace {
     /// Number of regions.
     pub fn regions(&self) -> usize {
-        self.n_win * self.n_win
+        self.grid[0] * self.grid[1]
     }
 
     /// The region under the cell `(y, x)` of the feature map.
     pub fn region_at(&self, y: usize, x: usize) -> Option<usize> {
         let [h, w] = self.region;
-        (y < self.padded[0] && x < self.padded[1]).then(|| (y / h) * self.n_win + x / w)
+        (y < self.padded[0] && x < self.padded[1]).then(|| (y / h) * self.grid[1] + x / w)
+    }
+
+    /// Row and column of a region.
+    fn place(&self, region: usize) -> (usize, usize) {
+        (region / self.grid[1], region % self.grid[1])
     }
 
     /// The rectangle of a region, `x0, y0, x1, y1` in cells of the feature map.
     pub fn rect(&self, region: usize) -> [f32; 4] {
         let [h, w] = self.region.map(|v| v as f32);
-        let (row, col) = (region / self.n_win, region % self.n_win);
+        let (row, col) = self.place(region);
         let (x, y) = (col as f32 * w, row as f32 * h);
         [x, y, x + w, y + h]
     }
@@ -59,7 +69,7 @@ impl RoutingTrace {
     /// Whether a region holds nothing but padding. Such regions tie exactly, so their order among
     /// each other means nothing.
     pub fn is_padding(&self, region: usize) -> bool {
-        let (row, col) = (region / self.n_win, region % self.n_win);
+        let (row, col) = self.place(region);
         row * self.region[0] >= self.map[0] || col * self.region[1] >= self.map[1]
     }
 
@@ -89,21 +99,27 @@ impl RoutingTrace {
     /// `None` unless the token attention of that region was asked for.
     pub fn token_map(&self, region: usize, token: usize, head: Option<usize>) -> Option<Heat> {
         let weights = self.token_attention.get(&region)?;
-        let [heads, t, _] = <[usize; 3]>::try_from(weights.shape()).ok()?;
+        let [heads, _, _] = <[usize; 3]>::try_from(weights.shape()).ok()?;
+        let [tall, wide] = &self.key_windows;
+        let keys = tall.len() * wide.len();
         let chosen: Vec<usize> = head.map_or_else(|| (0..heads).collect(), |h| vec![h]);
         let [height, width] = self.padded;
         let mut values = vec![0.0; height * width];
         for (rank, (routed, _)) in self.routes(region).into_iter().enumerate() {
-            let (row, col) = (routed / self.n_win, routed % self.n_win);
-            for u in 0..t {
-                let y = row * self.region[0] + u / self.region[1];
-                let x = col * self.region[1] + u % self.region[1];
+            let (row, col) = self.place(routed);
+            for u in 0..keys {
                 let sum: f32 = chosen
                     .iter()
-                    .map(|&h| weights.at(&[h, token, rank * t + u]))
+                    .map(|&h| weights.at(&[h, token, rank * keys + u]))
                     .sum();
-                if let Some(v) = values.get_mut(y * width + x) {
-                    *v = sum / chosen.len() as f32;
+                let ([top, bottom], [left, right]) = (tall[u / wide.len()], wide[u % wide.len()]);
+                // A key that stands for many cells is shared out among them.
+                let cells = chosen.len() * (bottom - top) * (right - left);
+                for y in top..bottom {
+                    let start = (row * self.region[0] + y) * width + col * self.region[1];
+                    for v in values.iter_mut().skip(start + left).take(right - left) {
+                        *v += sum / cells as f32;
+                    }
                 }
             }
         }
@@ -120,7 +136,7 @@ impl RoutingTrace {
     pub fn central_region(&self) -> usize {
         let row = self.map[0] / 2 / self.region[0].max(1);
         let col = self.map[1] / 2 / self.region[1].max(1);
-        row * self.n_win + col
+        row * self.grid[1] + col
     }
 
     /// Marks and links of one region: itself, and where it reads from with rank and weight.
@@ -163,8 +179,8 @@ impl RoutingTrace {
         Heat {
             quantity,
             values: values.into(),
-            rows: self.n_win,
-            cols: self.n_win,
+            rows: self.grid[0],
+            cols: self.grid[1],
             extent: [self.padded[1] as f32, self.padded[0] as f32],
         }
     }

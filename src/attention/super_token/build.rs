@@ -165,9 +165,10 @@ fn refine(
 /// What the layer of STViT has around its attention.
 fn layer(b: &BuildArgs<'_>) -> Result<Tried<Layer>, String> {
     let c = b.channels;
-    let ratio = b.arg(3, "mlp_ratio").factor(4.0, 64.0)?;
+    let stated = b.arg(3, "mlp_ratio");
+    let ratio = stated.factor(4.0, 64.0)?;
     let width = match b.shape("mlp2.fc1.weight").as_deref() {
-        Some([width, ..]) => *width,
+        Some([width, from, ..]) if *from == c && stated.value.is_none() => *width,
         _ => (c as f64 * ratio) as usize,
     };
     let eps = b.attribute("norm2.eps").number()?.unwrap_or(BN_EPS);

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .mechanisms import bi_level_routing_attention, linear, super_token_attention
-from .ops import batch_norm, conv2d, gelu, layer_norm, max_pool_same, silu, softmax
+from .ops import batch_norm, conv1x1, conv2d, gelu, layer_norm, max_pool_same, silu, softmax
 
 
 def conv(x, w, stride=1, act=True):
@@ -127,10 +127,37 @@ def stoken_block(x, w, **settings):
     return x + y, trace
 
 
-def biformer_block(x, w, **settings):
-    """x + dwconv3x3(x), then x + BRA(LN(x)), then x + MLP(LN(x)); the trace is BRA's."""
+def stoken_layer(x, w, **settings):
+    """The layer of STViT: x + dwconv3x3(x), then x + STA(LN(x)), then x + MLP(BN(x)), the last two
+    times a layer scale if the weights have one; the trace is that of the attention."""
+    x = x + conv2d(x, w["pos_embed.conv.weight"], w["pos_embed.conv.bias"])
+    y, trace = super_token_attention(layer_norm(x, w / "norm1" / "norm", 1e-6), w / "attn", **settings)
+    x = x + scaled(y, w.get("gamma_1"))
+    hidden = gelu(conv1x1(batch_norm(x, w / "norm2"), w / "mlp2", "fc1"))
+    hidden = hidden + conv2d(hidden, w["mlp2.conv.conv.weight"], w["mlp2.conv.conv.bias"])
+    return x + scaled(conv1x1(hidden, w / "mlp2", "fc2"), w.get("gamma_2")), trace
+
+
+def scaled(y, gamma):
+    """A branch [C, H, W] by its layer scale, if there is one."""
+    return y if gamma is None else y * gamma.reshape(-1, 1, 1)
+
+
+def biformer_block(x, w, pre_norm=True, **settings):
+    """x + dwconv3x3(x), then x + BRA(LN(x)), then x + MLP(LN(x)); the trace is BRA's.
+
+    Without `pre_norm` the norms stand behind: LN(x + BRA(x)), then LN(x + MLP(x)).
+    """
+
+    def norm(y, name, here):
+        return layer_norm(y, w / name, 1e-6) if here else y
+
     x = x + conv2d(x, w["pos_embed.weight"], w["pos_embed.bias"])
-    y, trace = bi_level_routing_attention(layer_norm(x, w / "norm1", 1e-6), w / "attn", **settings)
-    x = x + y
-    hidden = gelu(linear(layer_norm(x, w / "norm2", 1e-6).transpose(1, 2, 0), w / "mlp", "0"))
-    return x + linear(hidden, w / "mlp", "3").transpose(2, 0, 1), trace
+    y, trace = bi_level_routing_attention(norm(x, "norm1", pre_norm), w / "attn", **settings)
+    x = norm(x + scaled(y, w.get("gamma1")), "norm1", not pre_norm)
+    hidden = linear(norm(x, "norm2", pre_norm).transpose(1, 2, 0), w / "mlp", "0")
+    if "mlp.1.dwconv.weight" in w:
+        convolved = conv2d(hidden.transpose(2, 0, 1), w["mlp.1.dwconv.weight"], w["mlp.1.dwconv.bias"])
+        hidden = convolved.transpose(1, 2, 0)
+    y = linear(gelu(hidden), w / "mlp", "3").transpose(2, 0, 1)
+    return norm(x + scaled(y, w.get("gamma2")), "norm2", not pre_norm), trace

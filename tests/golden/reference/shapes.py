@@ -89,6 +89,26 @@ def super_token_attention(c):
     return constants | qkv | affine("stoken_refine.proj", (c, c, 1, 1))
 
 
+def super_token_mixer(c):
+    refine = affine("0", (c, c, 1, 1)) | affine("1", (c, 1, 5, 5)) | affine("2", (c, c, 1, 1))
+    return under("stoken_refine", refine)
+
+
+def stoken_layer(c, width):
+    bn = under("norm2", {n: (c,) for n in ("weight", "bias", "running_mean", "running_var")})
+    return {
+        **affine("pos_embed.conv", (c, 1, 3, 3)), **norm("norm1.norm", c), **bn,
+        **under("attn", super_token_attention(c)), **affine("mlp2.fc1", (width, c, 1, 1)),
+        **affine("mlp2.conv.conv", (width, 1, 3, 3)), **affine("mlp2.fc2", (c, width, 1, 1)),
+        "gamma_1": (1, c, 1, 1), "gamma_2": (1, c, 1, 1),
+    }
+
+
+def routing_attention_nchw(c, side):
+    linear = affine("qkv_linear", (3 * c, c, 1, 1)) | affine("output_linear", (c, c, 1, 1))
+    return linear | affine("lepe", (c, 1, side, side))
+
+
 def bi_level_routing_attention(c, qk, side):
     return {
         **affine("qkv.qkv", (2 * qk + c, c)), **affine("wo", (c, c)), **affine("lepe", (c, 1, side, side)),
@@ -115,6 +135,16 @@ def polarized_self_attention(c):
         **affine("ch_wz", (c, half, 1, 1)), **norm("ln", c),
         **affine("sp_wv", (half, c, 1, 1)), **affine("sp_wq", (half, c, 1, 1)),
     }
+
+
+def polarized_original(c, sequential):
+    half, inner = c // 2, c // 8
+    names = {"conv_q_right": 1, "conv_v_right": half, "conv_q_left": half, "conv_v_left": half}
+    out = {f"{name}.weight": (to, c, 1, 1) for name, to in names.items()}
+    if not sequential:
+        return out | {"conv_up.weight": (c, half, 1, 1)}
+    norm_shape = {f"conv_up.1.{n}": (inner, 1, 1) for n in ("weight", "bias")}
+    return out | norm_shape | affine("conv_up.0", (inner, half, 1, 1)) | affine("conv_up.3", (c, inner, 1, 1))
 
 
 def detect(channels, nc, reg_max, end2end, legacy):

@@ -57,7 +57,7 @@ pub struct RoutedRegions {
     layer: HeatLayer,
     map: Memo<(TraceKey, Chosen), Option<Ranged>>,
     in_degree: Memo<TraceKey, Heat>,
-    anchor: Anchor<([usize; 2], usize)>,
+    anchor: Anchor<([usize; 2], [usize; 2])>,
 }
 
 /// One frame's view of the layer.
@@ -139,7 +139,7 @@ impl RoutedRegions {
 
     /// Keeps the pinned region in place when the grid changes.
     fn follow(&mut self, cx: &mut Context<'_>, layer: &Layer<'_>, trace: &RoutingTrace) {
-        let grid = (trace.region, trace.n_win);
+        let grid = (trace.region, trace.grid);
         let place = |r: usize| {
             let [x0, y0, x1, y1] = trace.rect(r);
             layer.place.to_photo((x0 + x1) / 2.0, (y0 + y1) / 2.0)
@@ -334,11 +334,11 @@ fn hand(cx: &mut Context<'_>, layer: &Layer<'_>, trace: &RoutingTrace, shown: &S
         cx.selection.region = region_at(layer, trace, point);
     }
     if shown.step != [0, 0] {
-        let n = trace.n_win.max(1);
+        let [rows, cols] = trace.grid.map(|n| n.max(1));
         let now = cx.selection.region.unwrap_or(trace.central_region());
-        let moved = |at: usize, by: i32| at.saturating_add_signed(by as isize).min(n - 1);
-        let (row, col) = (moved(now / n, shown.step[1]), moved(now % n, shown.step[0]));
-        let region = row * n + col;
+        let moved = |at: usize, by: i32, n: usize| at.saturating_add_signed(by as isize).min(n - 1);
+        let row = moved(now / cols, shown.step[1], rows);
+        let region = row * cols + moved(now % cols, shown.step[0], cols);
         let [x0, y0, x1, y1] = trace.rect(region);
         let middle = layer.place.to_photo((x0 + x1) / 2.0, (y0 + y1) / 2.0);
         cx.selection.press(middle);

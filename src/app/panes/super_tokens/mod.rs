@@ -278,11 +278,13 @@ impl SuperTokens {
                 owned(seen.trace, &partition.owners, token)
             });
             pen.borders(&owned.outline, QUERY, 3.0);
+        }
+        parts::elsewhere(shown, cx);
+        if let Some(token) = seen.token {
             let rect = pen.rect(seen.trace.cell(token));
             let mut labels = Labels::new(&painter);
             labels.beside(rect, &token.to_string(), Color32::WHITE);
         }
-        parts::elsewhere(shown, cx);
         value
     }
 
