@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::command::{Ask, Command};
 use super::layout::Layout;
 use super::open::{News, Opened, Wanted};
-use super::pane::{Camera, Pane, Selection};
+use super::pane::{Camera, Selection};
 use super::source::{self, PhotoSource};
 use super::undo::History;
 use super::window::App;
@@ -128,12 +128,11 @@ impl App {
 
     /// Brings the pane of a mechanism in front of those it shares its place with.
     fn face(&mut self, mechanism: &str) {
-        let of = |p: &&Box<dyn Pane>| {
-            let watched = p.watch(&self.kept.selection);
-            watched.is_some_and(|(id, _)| id == mechanism)
-        };
-        if let Some(id) = self.panes.iter().find(of).map(|p| p.id()) {
-            self.kept.layout.bring_forward(id);
+        for pane in &self.panes {
+            let watched = pane.watch(&self.kept.selection);
+            if watched.is_some_and(|(id, _)| id == mechanism) {
+                self.kept.layout.bring_forward(pane.id());
+            }
         }
     }
 
