@@ -76,7 +76,9 @@ fn weights(source: Result<WeightSource, String>) {
     let names = source.names();
     let (builder, recorder) = source.into_builder(&Device::Cpu);
     for name in &names {
-        let _ = builder.get_unchecked(name);
+        if let Ok(look) = builder.get_unchecked(name) {
+            let _ = builder.get(look.shape().clone(), name);
+        }
     }
     let _ = recorder.report().to_string();
 }
