@@ -1,9 +1,11 @@
 //! Numbers for tensors that a weights file lacks: the same on every machine.
 
+use candle_nn::Init;
+
 /// Numbers of a tensor by its name and shape. BatchNorm and LayerNorm become the identity, biases
-/// zero; weights are uniform with the variance that He et al. (2015) give for rectifiers,
+/// zero, or what the network starts them with; weights are uniform with the variance that He et al. (2015) give for rectifiers,
 /// `2 / fan_in`.
-pub(super) fn numbers(name: &str, shape: &[usize]) -> Vec<f32> {
+pub(super) fn numbers(name: &str, shape: &[usize], init: Init) -> Vec<f32> {
     let count = shape.iter().product();
     let last = name.rsplit('.').next().unwrap_or(name);
     let beyond_first = shape.iter().skip(1);
@@ -11,7 +13,10 @@ pub(super) fn numbers(name: &str, shape: &[usize]) -> Vec<f32> {
     let constant = match last {
         "running_mean" => Some(0.0),
         "running_var" => Some(1.0),
-        _ if last.contains("bias") => Some(0.0),
+        _ if last.contains("bias") => match init {
+            Init::Const(value) => Some(value as f32),
+            _ => Some(0.0),
+        },
         // One number per channel scales it: a norm, or a layer scale.
         _ if fan_in == 1 && shape.len() != 4 => Some(1.0),
         _ => None,
@@ -48,9 +53,11 @@ fn uniform(state: &mut u64) -> f32 {
 mod tests {
     use super::*;
 
+    const ZERO: Init = Init::Const(0.0);
+
     #[test]
     fn weights_have_the_variance_that_keeps_a_signal() {
-        let numbers = numbers("model.0.conv.weight", &[64, 16, 3, 3]);
+        let numbers = numbers("model.0.conv.weight", &[64, 16, 3, 3], ZERO);
         let n = numbers.len() as f64;
         let mean = numbers.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
         let variance = numbers.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / n;
@@ -65,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_name_gives_the_same_numbers_for_ever() {
-        let a = numbers("model.9.stoken_refine.qkv.weight", &[2, 3]);
+        let a = numbers("model.9.stoken_refine.qkv.weight", &[2, 3], ZERO);
         // As another implementation of FNV-1a and splitmix64 gives them.
         let stated = [
             -0.59299415,
@@ -76,7 +83,10 @@ mod tests {
             -1.2402277,
         ];
         assert_eq!(a, stated);
-        assert_ne!(a, numbers("model.8.stoken_refine.qkv.weight", &[2, 3]));
+        assert_ne!(
+            a,
+            numbers("model.8.stoken_refine.qkv.weight", &[2, 3], ZERO)
+        );
     }
 
     #[test]
@@ -89,7 +99,9 @@ mod tests {
             ("model.9.conv_up.1.weight", &[4, 1, 1], 1.0),
             ("model.9.qkv.qkv.bias", &[4], 0.0),
         ] {
-            assert_eq!(numbers(name, shape), vec![value; 4], "{name}");
+            assert_eq!(numbers(name, shape, ZERO), vec![value; 4], "{name}");
         }
+        let rare = numbers("model.23.cv3.0.2.bias", &[2], Init::Const(-11.5));
+        assert_eq!(rare, [-11.5; 2]);
     }
 }

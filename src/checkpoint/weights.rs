@@ -145,7 +145,7 @@ impl SimpleBackend for WeightSource {
         &self,
         shape: Shape,
         name: &str,
-        _: candle_nn::Init,
+        init: candle_nn::Init,
         _: DType,
         device: &Device,
     ) -> Result<Tensor> {
@@ -169,7 +169,7 @@ impl SimpleBackend for WeightSource {
                     name: name.to_owned(),
                     shape: shape.dims().to_vec(),
                 });
-                Some(random::numbers(name, shape.dims()))
+                Some(random::numbers(name, shape.dims(), init))
             }
         };
         match values {

@@ -122,12 +122,14 @@ impl Detect {
             let level = |(i, &c): (usize, &usize)| {
                 let boxes = source.pp(format!("{prefix}cv2.{i}"));
                 let scores = source.pp(format!("{prefix}cv3.{i}"));
+                let stride = spec.strides.get(i).copied().unwrap_or(8.0);
+                let rare = class_bias(spec.classes, stride);
                 Ok(Branches {
-                    boxes: plain_branch(&boxes, c, box_width, 4 * spec.reg_max)?,
+                    boxes: plain_branch(&boxes, c, box_width, 4 * spec.reg_max, BOX_BIAS)?,
                     scores: if legacy {
-                        plain_branch(&scores, c, class_width, spec.classes)?
+                        plain_branch(&scores, c, class_width, spec.classes, rare)?
                     } else {
-                        depthwise_branch(&scores, c, class_width, spec.classes)?
+                        depthwise_branch(&scores, c, class_width, spec.classes, rare)?
                     },
                 })
             };
@@ -207,17 +209,39 @@ impl Detect {
     }
 }
 
+/// Bias of the box branches of a network that was never trained.
+const BOX_BIAS: f64 = 2.0;
+
+/// Bias of the class branches of a network that was never trained: it expects about five objects in
+/// a picture of 640².
+fn class_bias(classes: usize, stride: f32) -> f64 {
+    let cells = (640.0 / f64::from(stride)).powi(2);
+    (5.0 / classes.max(1) as f64 / cells).ln()
+}
+
 /// Two 3×3 convolutions and a bare 1×1.
-fn plain_branch(source: &Source<'_>, from: usize, width: usize, to: usize) -> Result<Chain> {
+fn plain_branch(
+    source: &Source<'_>,
+    from: usize,
+    width: usize,
+    to: usize,
+    start: f64,
+) -> Result<Chain> {
     Ok(Chain(vec![
         Box::new(load_conv(&source.pp("0"), ConvSpec::new(from, width, 3))?),
         Box::new(load_conv(&source.pp("1"), ConvSpec::new(width, width, 3))?),
-        Box::new(load_plain_conv(&source.pp("2"), width, to)?),
+        Box::new(load_plain_conv(&source.pp("2"), width, to, start)?),
     ]))
 }
 
 /// Depthwise 3×3 and 1×1, twice, and a bare 1×1.
-fn depthwise_branch(source: &Source<'_>, from: usize, width: usize, to: usize) -> Result<Chain> {
+fn depthwise_branch(
+    source: &Source<'_>,
+    from: usize,
+    width: usize,
+    to: usize,
+    start: f64,
+) -> Result<Chain> {
     let chain: Vec<Box<dyn Block>> = vec![
         Box::new(load_conv(&source.pp("0.0"), ConvSpec::depthwise(from, 3))?),
         Box::new(load_conv(&source.pp("0.1"), ConvSpec::new(from, width, 1))?),
@@ -226,7 +250,7 @@ fn depthwise_branch(source: &Source<'_>, from: usize, width: usize, to: usize) -
             &source.pp("1.1"),
             ConvSpec::new(width, width, 1),
         )?),
-        Box::new(load_plain_conv(&source.pp("2"), width, to)?),
+        Box::new(load_plain_conv(&source.pp("2"), width, to, start)?),
     ];
     Ok(Chain(chain))
 }

@@ -100,10 +100,16 @@ fn fold(bn: &Source<'_>, channels: usize) -> Result<(Tensor, Tensor)> {
     Ok((factor, bias))
 }
 
-/// Loads a bare convolution with bias, as at the end of each head branch.
-pub(crate) fn load_plain_conv(source: &Source<'_>, from: usize, to: usize) -> Result<Conv2d> {
+/// Loads a bare convolution with bias, as at the end of each head branch. Without weights the bias
+/// starts at `start`.
+pub(crate) fn load_plain_conv(
+    source: &Source<'_>,
+    from: usize,
+    to: usize,
+    start: f64,
+) -> Result<Conv2d> {
     let weight = source.get((to, from, 1, 1), "weight")?;
-    let bias = Some(source.get(to, "bias")?);
+    let bias = Some(source.get_or(to, "bias", start)?);
     Conv2d::new(weight, bias, 1, 0, 1, Activation::None)
 }
 

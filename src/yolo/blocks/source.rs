@@ -48,6 +48,12 @@ impl<'a> Source<'a> {
         self.weights.get(shape, name)
     }
 
+    /// A tensor that starts at one value where the weights lack it.
+    pub(crate) fn get_or(&self, shape: impl Into<Shape>, name: &str, start: f64) -> Result<Tensor> {
+        let init = candle_nn::Init::Const(start);
+        self.weights.get_with_hints(shape, name, init)
+    }
+
     /// Whether the weights have a tensor.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.weights.contains_tensor(name)
