@@ -36,6 +36,8 @@ pub struct WeightSource {
 struct Notes {
     report: LoadReport,
     asked: BTreeSet<String>,
+    /// Of these, the ones that were read. A tensor may be asked for again, in another shape, too.
+    read: BTreeSet<String>,
     digest: Digest,
 }
 
@@ -121,6 +123,11 @@ impl Recorder {
         let mut report = notes.report.clone();
         report.in_file = self.all.len();
         report.expected = notes.asked.len();
+        report.missing.dedup();
+        report.misshaped.dedup();
+        report.unusable.dedup();
+        let misshaped = |name: &String| report.misshaped.iter().any(|t| t.name == *name);
+        report.found = notes.read.iter().filter(|n| !misshaped(n)).count();
         let named = |end: &str| self.all.iter().any(|t| t.name.ends_with(end));
         report.fused = named(".conv.bias") && !named(".bn.running_var");
         report.unused = self
@@ -209,9 +216,10 @@ impl WeightSource {
         });
         match read {
             Ok((values, raw)) => {
-                notes.digest.add(name.as_bytes());
-                notes.digest.add(&raw);
-                notes.report.found += 1;
+                if notes.read.insert(name.to_owned()) {
+                    notes.digest.add(name.as_bytes());
+                    notes.digest.add(&raw);
+                }
                 Some(values)
             }
             Err(why) => {
