@@ -123,7 +123,6 @@ impl Recorder {
         let mut report = notes.report.clone();
         report.in_file = self.all.len();
         report.expected = notes.asked.len();
-        report.missing.dedup();
         report.misshaped.dedup();
         report.unusable.dedup();
         let misshaped = |name: &String| report.misshaped.iter().any(|t| t.name == *name);
@@ -172,10 +171,10 @@ impl SimpleBackend for WeightSource {
         let values = match self.tensors.slots.get(name) {
             Some(slot) => self.take(name, slot, &shape, &mut notes),
             None => {
-                notes.report.missing.push(Named {
-                    name: name.to_owned(),
-                    shape: shape.dims().to_vec(),
-                });
+                if first_time {
+                    let (name, shape) = (name.to_owned(), shape.dims().to_vec());
+                    notes.report.missing.push(Named { name, shape });
+                }
                 Some(random::numbers(name, shape.dims(), init))
             }
         };
