@@ -17,13 +17,23 @@ use super::{is_fast, plain};
 /// Cloning shares the weights.
 #[derive(Clone)]
 pub struct Conv2d {
-    weight: Tensor,
+    weights: Weights,
+    /// `[out, in / groups, k, k]`
+    shape: [usize; 4],
     bias: Tensor,
     stride: usize,
     padding: usize,
     groups: usize,
     act: Activation,
-    packed: Option<Arc<Packed>>,
+}
+
+/// The weights in one form only: those of large detectors are hundreds of megabytes.
+#[derive(Clone)]
+enum Weights {
+    /// For the code of this module.
+    Packed(Arc<Packed>),
+    /// For candle's operations.
+    Plain(Tensor),
 }
 
 enum Packed {
@@ -46,6 +56,39 @@ impl Conv2d {
         groups: usize,
         act: Activation,
     ) -> Result<Self> {
+        let plain = Self::plain(weight, bias, stride, padding, groups, act)?;
+        let Weights::Plain(weight) = &plain.weights else {
+            return Ok(plain);
+        };
+        if !is_fast(weight) {
+            return Ok(plain);
+        }
+        let bias = &plain.bias;
+        let packed = if Depthwise::supports(weight, groups) {
+            Packed::Depthwise(Depthwise::new(weight, bias, act)?)
+        } else if Winograd::supports(weight, stride, groups) {
+            Packed::Winograd(Winograd::new(weight, bias, act)?)
+        } else {
+            Packed::Product(PackedConv::new(weight, bias, groups, act)?)
+        };
+        Ok(Self {
+            weights: Weights::Packed(Arc::new(packed)),
+            ..plain
+        })
+    }
+
+    /// The same, made of candle's operations on any device: what the tests compare with.
+    ///
+    /// # Errors
+    /// As [`Conv2d::new`].
+    pub fn plain(
+        weight: Tensor,
+        bias: Option<Tensor>,
+        stride: usize,
+        padding: usize,
+        groups: usize,
+        act: Activation,
+    ) -> Result<Self> {
         let (out, group_in, kernel, kernel_width) = weight.dims4()?;
         if kernel != kernel_width || kernel == 0 || out == 0 || group_in == 0 {
             bail!(
@@ -61,25 +104,14 @@ impl Conv2d {
             Some(bias) => bail!("convolution bias {:?}: expected [{out}]", bias.shape()),
             None => Tensor::zeros(out, weight.dtype(), weight.device())?,
         };
-        let packed = if !is_fast(&weight) {
-            None
-        } else if Depthwise::supports(&weight, groups) {
-            Some(Packed::Depthwise(Depthwise::new(&weight, &bias, act)?))
-        } else if Winograd::supports(&weight, stride, groups) {
-            Some(Packed::Winograd(Winograd::new(&weight, &bias, act)?))
-        } else {
-            Some(Packed::Product(PackedConv::new(
-                &weight, &bias, groups, act,
-            )?))
-        };
         Ok(Self {
-            weight,
+            shape: [out, group_in, kernel, kernel],
+            weights: Weights::Plain(weight),
             bias,
             stride,
             padding,
             groups,
             act,
-            packed: packed.map(Arc::new),
         })
     }
 
@@ -125,15 +157,15 @@ impl Conv2d {
             }
             channels += c;
         }
-        let expected = self.weight.dim(1)? * self.groups;
+        let [_, group_in, kernel, _] = self.shape;
+        let expected = group_in * self.groups;
         if channels != expected {
             bail!(
                 "convolution of {:?}: expected {expected} channels for weights {:?}",
                 [batch, channels, height, width],
-                self.weight.shape()
+                self.shape
             );
         }
-        let kernel = self.weight.dim(2)?;
         let Some(geometry) = Geometry::new((height, width), kernel, self.stride, self.padding)
         else {
             bail!(
@@ -155,30 +187,19 @@ impl Conv2d {
                 add.shape()
             );
         }
-        match &self.packed {
-            Some(packed) if maps.iter().chain(add).all(is_fast) => {
+        match &self.weights {
+            Weights::Packed(packed) if maps.iter().chain(add).all(is_fast) => {
                 let y = packed.forward(maps, add, batch, &geometry)?;
                 Tensor::from_vec(y, shape, first.device())
             }
-            _ => {
-                let y = self.forward_plain(&Tensor::cat(maps, 1)?)?;
+            Weights::Packed(_) => bail!("packed convolution: expected f32 maps on the CPU"),
+            Weights::Plain(weight) => {
+                let numbers = (self.stride, self.padding, self.groups);
+                let x = Tensor::cat(maps, 1)?;
+                let y = plain::conv2d(&x, weight, &self.bias, numbers, self.act)?;
                 add.map_or(Ok(y.clone()), |add| add + y)
             }
         }
-    }
-
-    /// The same with ordinary candle operations.
-    ///
-    /// # Errors
-    /// As [`Conv2d::forward`].
-    pub fn forward_plain(&self, x: &Tensor) -> Result<Tensor> {
-        let numbers = (self.stride, self.padding, self.groups);
-        plain::conv2d(x, &self.weight, &self.bias, numbers, self.act)
-    }
-
-    /// `[out, in / groups, k, k]`
-    pub fn weight(&self) -> &Tensor {
-        &self.weight
     }
 
     /// `[out]`
@@ -195,7 +216,7 @@ impl Conv2d {
 impl std::fmt::Debug for Conv2d {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
-            weight,
+            shape,
             stride,
             padding,
             groups,
@@ -204,8 +225,7 @@ impl std::fmt::Debug for Conv2d {
         } = self;
         write!(
             f,
-            "Conv2d({:?}, stride {stride}, padding {padding}, groups {groups}, {act:?})",
-            weight.dims()
+            "Conv2d({shape:?}, stride {stride}, padding {padding}, groups {groups}, {act:?})"
         )
     }
 }
@@ -244,8 +264,9 @@ mod tests {
     use super::super::tests::{difference, noise};
     use super::*;
 
-    /// One of each kernel: products in place and unfolded, with several groups, depthwise, Winograd.
-    fn each_kernel() -> Vec<Conv2d> {
+    /// One of each kernel with its twin: products in place and unfolded, with several groups,
+    /// depthwise, Winograd.
+    fn each_kernel() -> Vec<(Conv2d, Conv2d)> {
         [
             (20, 1, 1, 1),
             (20, 3, 2, 1),
@@ -257,7 +278,11 @@ mod tests {
         .map(|(out, k, stride, groups)| {
             let weight = noise(&[out, 20 / groups, k, k], 1);
             let bias = Some(noise(&[out], 2));
-            Conv2d::new(weight, bias, stride, k / 2, groups, Activation::Silu).unwrap()
+            let make = |new: fn(_, _, _, _, _, _) -> Result<Conv2d>| {
+                let (weight, bias) = (weight.clone(), bias.clone());
+                new(weight, bias, stride, k / 2, groups, Activation::Silu).unwrap()
+            };
+            (make(Conv2d::new), make(Conv2d::plain))
         })
         .collect()
     }
@@ -269,19 +294,19 @@ mod tests {
             let maps =
                 [(20, 4), (0, 1), (7, 15)].map(|(at, len)| whole.narrow(1, at, len).unwrap());
             let together = Tensor::cat(&maps, 1).unwrap();
-            for conv in each_kernel() {
+            for (conv, twin) in each_kernel() {
                 let joined = conv.forward_joined(&maps).unwrap();
                 assert_eq!(difference(&joined, &conv.forward(&together).unwrap()), 0.0);
-                assert!(difference(&joined, &conv.forward_plain(&together).unwrap()) < 1e-5);
+                assert!(difference(&joined, &twin.forward(&together).unwrap()) < 1e-5);
             }
         }
     }
 
     #[test]
     fn a_shortcut_is_added_after_the_activation() {
-        for conv in each_kernel() {
+        for (conv, twin) in each_kernel() {
             let x = noise(&[2, 20, 9, 18], 4);
-            let plain = conv.forward_plain(&x).unwrap();
+            let plain = twin.forward(&x).unwrap();
             let wide = noise(&[2, 25, plain.dim(2).unwrap(), plain.dim(3).unwrap()], 5);
             let shortcut = wide.narrow(1, 3, 20).unwrap();
             let want = (&shortcut + plain).unwrap();
@@ -292,7 +317,7 @@ mod tests {
 
     #[test]
     fn maps_and_shortcuts_that_do_not_fit_are_refused() {
-        for conv in each_kernel() {
+        for (conv, _) in each_kernel() {
             let map = |c, h| noise(&[1, c, h, 6], 1);
             assert!(conv.forward_joined(&[]).is_err());
             assert!(conv.forward_joined(&[map(10, 6), map(10, 5)]).is_err());
@@ -303,8 +328,8 @@ mod tests {
     }
 
     #[test]
-    fn a_shortcut_of_another_number_type_takes_the_plain_path() {
-        let conv = &each_kernel()[0];
+    fn a_shortcut_of_another_number_type_is_refused() {
+        let (conv, _) = &each_kernel()[0];
         let double = noise(&[1, 20, 3, 3], 1).to_dtype(DType::F64).unwrap();
         assert!(
             conv.forward_plus(&noise(&[1, 20, 3, 3], 2), &double)
