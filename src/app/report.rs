@@ -17,11 +17,11 @@ pub fn show(ctx: &Context, model: &Model) -> bool {
             model.name, model.weights_file
         )));
         ui.add_space(theme::GAP);
-        ScrollArea::both()
+        ScrollArea::vertical()
             .max_height((room.y - 220.0).max(120.0))
             .auto_shrink([false, true])
             .show(ui, |ui| {
-                ui.add(Label::new(RichText::new(&text).monospace()).extend());
+                ui.add(Label::new(RichText::new(&text).monospace()).wrap());
             });
         ui.add_space(theme::GAP);
         let mut close = false;

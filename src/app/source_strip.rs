@@ -17,6 +17,8 @@ use crate::yolo::Head;
 
 /// Smallest input side that is offered.
 const MIN_SIZE: usize = 160;
+/// Width that a badge beside the model's name takes.
+const BADGE: f32 = 220.0;
 /// From this width on, model and thresholds stand in one row.
 const WIDE_ENOUGH: f32 = 1360.0;
 
@@ -41,7 +43,11 @@ impl SourceStrip<'_> {
     pub fn show(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| self.picture(ui));
         let model = self.session.model().cloned();
-        let wide = ui.available_width() >= WIDE_ENOUGH;
+        let badges = model.as_ref().map_or(0, |m| {
+            let random = m.card.random || !m.random_rows().is_empty();
+            usize::from(random) + usize::from(m.network.stopped().is_some())
+        });
+        let wide = ui.available_width() >= WIDE_ENOUGH + badges as f32 * BADGE;
         ui.horizontal(|ui| {
             self.model(ui, model.as_deref());
             if wide {

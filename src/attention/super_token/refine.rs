@@ -13,7 +13,7 @@ pub(super) enum Refine {
     /// Multi-head attention.
     Attention(TokenAttention),
     /// 1×1, depthwise 5×5 and 1×1 convolution over the grid of super tokens.
-    Mixer([Conv2d; 3]),
+    Mixer(Box<[Conv2d; 3]>),
 }
 
 /// Multi-head attention among super tokens.
@@ -62,11 +62,11 @@ impl Refine {
             let bias = Some(vb.get(c, "bias")?);
             Conv2d::new(weight, bias, 1, kernel / 2, groups, Activation::None)
         };
-        Ok(Self::Mixer([
+        Ok(Self::Mixer(Box::new([
             conv("0", c, 1, 1)?,
             conv("1", 1, 5, c)?,
             conv("2", c, 1, 1)?,
-        ]))
+        ])))
     }
 
     /// Attention weights for `n` super tokens.
@@ -91,7 +91,7 @@ impl Refine {
             Self::Mixer(convs) => {
                 let (b, _, c) = tokens.dims3()?;
                 let mut map = tokens.transpose(1, 2)?.reshape((b, c, rows, cols))?;
-                for conv in convs {
+                for conv in convs.iter() {
                     map = conv.forward(&map)?;
                 }
                 let tokens = map.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
