@@ -209,5 +209,11 @@ fn a_module_that_nobody_knows_ends_the_network() {
         "{stopped}"
     );
     assert!(model.warning().unwrap().contains(stopped));
+    assert_eq!(model.report.unknown, ["row 3 (MysteryAttention)"]);
+    let text = model.report.to_string();
+    assert!(
+        text.contains("not known: row 3 (MysteryAttention)"),
+        "{text}"
+    );
     assert!(!model.report.is_whole());
 }

@@ -213,6 +213,8 @@ fn describe(report: &mut LoadReport, network: &Network, config: &Config) {
             stop.row, stop.module
         ));
     }
+    let unknown = config.unknown();
+    report.unknown = unknown.map(|(row, m)| format!("row {row} ({m})")).collect();
     let rows = network.attention().filter_map(|(row, _)| {
         let attributes = &config.rows.get(row)?.attributes;
         let show = |(name, value): (&String, &Arg)| format!("{name} {}", value.show());

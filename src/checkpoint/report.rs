@@ -72,6 +72,8 @@ pub struct LoadReport {
     pub random: Vec<RandomRow>,
     /// Why the network ends before its definition does: row, module and reason.
     pub stopped: Option<String>,
+    /// All rows whose modules are not known: row and module.
+    pub unknown: Vec<String>,
     /// Whether BatchNorm was folded into the convolutions before the file was written.
     pub fused: bool,
     /// Heads that the file has.
@@ -161,6 +163,7 @@ impl fmt::Display for LoadReport {
             write!(f, "\n  {fault}")?;
         }
         for (what, list) in [
+            ("not known", &self.unknown),
             ("assumed", &self.assumed),
             ("from the checkpoint", &self.attributes),
             ("skipped, not called", &self.skipped),

@@ -37,6 +37,13 @@ impl std::fmt::Display for RowError {
     }
 }
 
+/// Whether rows of this module can be built.
+pub(super) fn is_known(module: &str) -> bool {
+    matches!(module, "Concat" | "Detect" | "v10Detect")
+        || mechanism_of(module).is_some_and(|m| m.build.is_some())
+        || RowKind::of(module).is_some()
+}
+
 /// What the rows before have established.
 pub(super) struct Builder<'a> {
     config: &'a Config,

@@ -176,6 +176,13 @@ impl Config {
         Ok(())
     }
 
+    /// The rows whose modules this program does not know.
+    pub fn unknown(&self) -> impl Iterator<Item = (usize, &str)> {
+        let rows = self.rows.iter().enumerate();
+        rows.map(|(i, row)| (i, row.module.as_str()))
+            .filter(|(_, module)| !super::build::is_known(module))
+    }
+
     /// `args[0]` scaled as channels: `8 · ceil(min(c, max_channels) · width / 8)`.
     pub fn channels(&self, c: usize) -> usize {
         let scaled = (c as f64).min(self.scale.max_channels) * self.scale.width;
