@@ -109,7 +109,7 @@ pub fn wait(ui: &mut Ui, cx: &Context<'_>) {
 
 fn say(ui: &mut Ui, text: &str) {
     ui.vertical_centered(|ui| {
-        ui.set_max_width(380.0);
+        ui.set_max_width((ui.available_width() - 16.0).clamp(60.0, 380.0));
         ui.add_space((ui.available_height() / 2.0 - 30.0).max(4.0));
         ui.label(RichText::new(text).weak());
     });

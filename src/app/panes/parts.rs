@@ -2,8 +2,10 @@
 
 use egui::{Color32, ComboBox, Ui};
 
+use super::areas;
 use super::layer::Layer;
 use crate::app::canvas::{Shown, cross, frame};
+use crate::app::look_controls::look_controls;
 use crate::app::pane::{Context, Look};
 use crate::picture::palette::distinct;
 
@@ -11,6 +13,85 @@ use crate::picture::palette::distinct;
 pub fn class_color(class: usize) -> Color32 {
     let [r, g, b] = distinct(class);
     Color32::from_rgb(r, g, b)
+}
+
+/// How much room a pane has for its controls.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Room {
+    /// All in two rows.
+    Wide,
+    /// In as many rows as they need.
+    Narrow,
+    /// Folded up, so that the picture keeps most of the pane.
+    Little,
+}
+
+impl Room {
+    /// Lower panes than this fold their controls up.
+    const LOW: f32 = 330.0;
+
+    /// The room of a pane that has not drawn anything yet.
+    pub fn of(ui: &Ui) -> Self {
+        if ui.available_width() >= areas::WIDE {
+            Self::Wide
+        } else if ui.available_height() >= Self::LOW {
+            Self::Narrow
+        } else {
+            Self::Little
+        }
+    }
+}
+
+/// The controls that every map pane has: its layer, its modes and its look.
+pub fn chooser_and_modes<M: Copy + PartialEq>(
+    ui: &mut Ui,
+    room: Room,
+    chooser: impl FnOnce(&mut Ui),
+    mode: &mut M,
+    all: &[(M, &str, &str)],
+) {
+    ui.horizontal_wrapped(|ui| {
+        chooser(ui);
+        match room {
+            Room::Wide => {
+                ui.separator();
+                modes(ui, mode, all);
+            }
+            Room::Narrow => {}
+            Room::Little => folded_modes(ui, mode, all),
+        }
+    });
+    if room == Room::Narrow {
+        ui.horizontal_wrapped(|ui| modes(ui, mode, all));
+    }
+}
+
+/// Modes of a pane as one list.
+fn folded_modes<M: Copy + PartialEq>(ui: &mut Ui, mode: &mut M, all: &[(M, &str, &str)]) {
+    let name = all.iter().find(|m| m.0 == *mode).map_or("", |m| m.1);
+    let combo = ComboBox::from_id_salt("mode")
+        .selected_text(name)
+        .width(96.0)
+        .show_ui(ui, |ui| modes(ui, mode, all));
+    combo.response.accessible_name("map");
+}
+
+/// How the map looks; folded up where there is little room.
+pub fn looks(ui: &mut Ui, room: Room, look: &mut Look) {
+    if room != Room::Little {
+        look_controls(ui, look);
+        border_switch(ui, look);
+        return;
+    }
+    let button = ui
+        .button("Look")
+        .on_hover_text("Colours, opacity, cells or smooth, border");
+    egui::Popup::from_toggle_button_response(&button)
+        .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
+        .show(|ui| {
+            look_controls(ui, look);
+            border_switch(ui, look);
+        });
 }
 
 /// Modes of a pane side by side.
@@ -48,7 +129,7 @@ pub fn look_of<'c>(cx: &'c mut Context<'_>, pane: &str, first: Look) -> &'c mut 
 }
 
 /// The switch for what lies around the photograph.
-pub fn border_switch(ui: &mut Ui, look: &mut Look) {
+fn border_switch(ui: &mut Ui, look: &mut Look) {
     ui.checkbox(&mut look.border, "border").on_hover_text(
         "Also show what the layer sees around the photograph: the grey letterbox border and \
          the padding of the map",

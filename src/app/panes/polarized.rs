@@ -6,10 +6,9 @@ use super::areas::{self, Side};
 use super::channel_bars::{Ordered, Pointed};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Memo, TraceKey};
-use super::parts::{self, place_text};
+use super::parts::{self, Room, place_text};
 use crate::app::canvas::{Canvas, HeatLayer, Pen, Ranged, Shown, shown_range};
 use crate::app::color_bar::color_bar;
-use crate::app::look_controls::look_controls;
 use crate::app::pane::{Context, Look, Pane, Selection};
 use crate::attention::polarized::{Form, MECHANISM, PolarizedTrace};
 use crate::picture::Range;
@@ -164,21 +163,12 @@ impl Polarized {
     }
 
     fn controls(&mut self, ui: &mut Ui, cx: &mut Context<'_>, layer: &Layer<'_>) {
-        let wide = ui.available_width() >= areas::WIDE;
-        ui.horizontal_wrapped(|ui| {
-            layer.chooser(ui, cx);
-            if wide {
-                ui.separator();
-                parts::modes(ui, &mut self.mode, &MODES);
-            }
-        });
-        if !wide {
-            ui.horizontal_wrapped(|ui| parts::modes(ui, &mut self.mode, &MODES));
-        }
+        let room = Room::of(ui);
+        let chooser = |ui: &mut Ui| layer.chooser(ui, cx);
+        parts::chooser_and_modes(ui, room, chooser, &mut self.mode, &MODES);
         let look = parts::look_of(cx, ID, Look::default());
         ui.horizontal_wrapped(|ui| {
-            look_controls(ui, look);
-            parts::border_switch(ui, look);
+            parts::looks(ui, room, look);
         });
     }
 

@@ -5,10 +5,9 @@ use egui::{ComboBox, Rect, Ui};
 use super::areas::{self, Side};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Memo, TraceKey};
-use super::parts::{self, beyond, cell_at, place_text};
+use super::parts::{self, Room, beyond, cell_at, place_text};
 use crate::app::canvas::{Canvas, HeatLayer, Pen, QUERY, Ranged, Shown, frame, shown_range};
 use crate::app::color_bar::color_bar;
-use crate::app::look_controls::look_controls;
 use crate::app::pane::{Context, Look, Pane, Selection};
 use crate::attention::position_sensitive::{MECHANISM, PositionSensitiveTrace};
 use crate::picture::numbers::value_label;
@@ -142,21 +141,12 @@ impl PositionSensitive {
         layer: &Layer<'_>,
         trace: &PositionSensitiveTrace,
     ) {
-        let wide = ui.available_width() >= areas::WIDE;
-        ui.horizontal_wrapped(|ui| {
-            layer.chooser(ui, cx);
-            if wide {
-                ui.separator();
-                parts::modes(ui, &mut self.mode, &MODES);
-            }
-        });
-        if !wide {
-            ui.horizontal_wrapped(|ui| parts::modes(ui, &mut self.mode, &MODES));
-        }
+        let room = Room::of(ui);
+        let chooser = |ui: &mut Ui| layer.chooser(ui, cx);
+        parts::chooser_and_modes(ui, room, chooser, &mut self.mode, &MODES);
         ui.horizontal_wrapped(|ui| {
             let look = parts::look_of(cx, ID, Look::default());
-            look_controls(ui, look);
-            parts::border_switch(ui, look);
+            parts::looks(ui, room, look);
             attention_chooser(ui, &mut self.attention, trace.attentions.len());
             let heads = trace.attentions.get(self.attention).map_or(0, |a| a.heads);
             parts::head_chooser(ui, &mut self.head, heads);

@@ -7,10 +7,9 @@ use egui::Ui;
 use super::areas::{self, Areas, Side};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Anchor, Memo, TraceKey};
-use super::parts::{self, beyond, cell_at, place_text};
+use super::parts::{self, Room, beyond, cell_at, place_text};
 use crate::app::canvas::{Canvas, HeatLayer, LINE, Pen, Ranged, Shown, shown_range};
 use crate::app::color_bar::color_bar;
-use crate::app::look_controls::look_controls;
 use crate::app::pane::{Context, Look, Pane, Selection};
 use crate::attention::routing::{MECHANISM, RoutingTrace};
 use crate::attention::view::{Heat, grid_lines};
@@ -161,28 +160,19 @@ impl RoutedRegions {
         layer: &Layer<'_>,
         trace: &RoutingTrace,
     ) {
-        let wide = ui.available_width() >= areas::WIDE;
+        let room = Room::of(ui);
         let before = self.mode;
         let heads = trace.token_attention.values().next();
         let heads = heads.map_or(0, |a| a.shape().first().copied().unwrap_or(0));
-        ui.horizontal_wrapped(|ui| {
-            layer.chooser(ui, cx);
-            if wide {
-                ui.separator();
-                parts::modes(ui, &mut self.mode, &MODES);
-            }
-        });
-        if !wide {
-            ui.horizontal_wrapped(|ui| parts::modes(ui, &mut self.mode, &MODES));
-        }
+        let chooser = |ui: &mut Ui| layer.chooser(ui, cx);
+        parts::chooser_and_modes(ui, room, chooser, &mut self.mode, &MODES);
         if self.mode != before && self.mode == Mode::Attention && cx.selection.region.is_none() {
             // Token attention is kept only for regions that are asked for.
             cx.selection.region = Some(trace.central_region());
         }
         let look = parts::look_of(cx, ID, first_look());
         ui.horizontal_wrapped(|ui| {
-            look_controls(ui, look);
-            parts::border_switch(ui, look);
+            parts::looks(ui, room, look);
             if self.mode == Mode::Attention {
                 parts::head_chooser(ui, &mut self.head, heads);
             }

@@ -11,12 +11,11 @@ use self::nine::nine_in_corner;
 use super::areas::{self, Areas, Side};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Anchor, Memo, TraceKey};
-use super::parts::{self, beyond, cell_at};
+use super::parts::{self, Room, beyond, cell_at};
 use crate::app::canvas::{
     Canvas, FAINT, HeatLayer, LINE, Labels, Pen, QUERY, Ranged, Shown, shown_range,
 };
 use crate::app::color_bar::color_bar;
-use crate::app::look_controls::look_controls;
 use crate::app::pane::{Context, Look, Pane, Selection};
 use crate::attention::super_token::{MECHANISM, SuperTokenTrace};
 
@@ -134,28 +133,19 @@ impl SuperTokens {
         layer: &Layer<'_>,
         trace: &SuperTokenTrace,
     ) {
-        let wide = ui.available_width() >= areas::WIDE;
-        ui.horizontal_wrapped(|ui| {
-            layer.chooser(ui, cx);
-            if wide {
-                ui.separator();
-                parts::modes(ui, &mut self.mode, &MODES);
-            }
-        });
-        if !wide {
-            ui.horizontal_wrapped(|ui| parts::modes(ui, &mut self.mode, &MODES));
-        }
+        let room = Room::of(ui);
+        let chooser = |ui: &mut Ui| layer.chooser(ui, cx);
+        parts::chooser_and_modes(ui, room, chooser, &mut self.mode, &MODES);
         ui.horizontal_wrapped(|ui| {
             let look = parts::look_of(cx, ID, Look::default());
-            look_controls(ui, look);
-            parts::border_switch(ui, look);
-            if wide {
+            parts::looks(ui, room, look);
+            if room != Room::Narrow {
                 iterations(ui, cx, trace);
                 self.heads(ui, trace);
             }
         });
         let more = trace.affinity.len() > 1 || self.mode == Mode::Attention;
-        if !wide && more {
+        if room == Room::Narrow && more {
             ui.horizontal_wrapped(|ui| {
                 iterations(ui, cx, trace);
                 self.heads(ui, trace);
