@@ -217,3 +217,12 @@ fn a_module_that_nobody_knows_ends_the_network() {
     );
     assert!(!model.report.is_whole());
 }
+
+#[test]
+fn a_definition_alone_with_a_module_that_nobody_knows_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("model.yaml");
+    std::fs::copy(golden_path("bad/yaml/unknown_module.yaml"), &place).unwrap();
+    let why = Model::open(&place, &Device::Cpu).unwrap_err().to_string();
+    assert!(why.contains("row 3 (MysteryAttention): "), "{why}");
+}

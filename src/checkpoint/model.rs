@@ -104,6 +104,14 @@ impl Model {
         let network = Network::build(&config, &builder)
             .map_err(|e| fault(place, &e, "a detector that can be built"))?;
         drop(builder);
+        if let (false, Some(stop)) = (has_weights, network.stopped()) {
+            // Without weights there is nothing to see in the rows before it.
+            let problem = format!(
+                "row {} ({}): the module is not known",
+                stop.row, stop.module
+            );
+            return Err(fault(place, &problem, "a detector that can be built"));
+        }
         let (mut report, mut digest) = recorder.finish();
         digest.add(format!("{config:?}").as_bytes());
         describe(&mut report, &network, &config);
