@@ -59,7 +59,7 @@ fn a_model_that_is_not_whole_fails_the_check() {
     );
 
     // A definition alone.
-    let ran = run(&["check", "tests/golden/bad/yaml/unknown_module.yaml"]);
+    let ran = run(&["check", "models/definitions/yolov8.yaml"]);
     assert_eq!(ran.code, 1);
     assert!(
         ran.stdout.contains("row 0 (Conv): random weights"),
@@ -112,7 +112,7 @@ fn what_cannot_be_converted_leaves_nothing() {
         ),
         ("tests/checkpoints/segment.pt", "instance segmentation"),
         (
-            "tests/golden/bad/yaml/unknown_module.yaml",
+            "models/definitions/yolov8.yaml",
             "there are no weights beside it",
         ),
     ] {
