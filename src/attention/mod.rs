@@ -24,7 +24,7 @@ pub use args::{Arg, Attributes, BuildArgs, Given, Notes};
 pub use array::{Array, Indices};
 pub use knobs::{Clamp, Knob, KnobValue, Knobs, Legal};
 
-use view::View;
+use view::{Answer, Asked, Fact, Question, Turn, Units, View};
 
 /// Height and width of a feature map, in cells.
 pub type MapSize = [usize; 2];
@@ -156,6 +156,43 @@ pub trait Trace: Any + Send + Sync + Debug {
 
     /// The pictures that show it without anyone choosing anything.
     fn views(&self) -> Vec<View>;
+
+    /// What it can be asked, the most telling question first.
+    fn questions(&self) -> &'static [Question] {
+        &[]
+    }
+
+    /// The answer to one of its questions. `None` for a question it does not know, and where the
+    /// attention of the asked-for unit was not kept (see [`Watch::Focus`]).
+    fn answer(&self, _question: &str, _asked: &Asked) -> Option<Answer> {
+        None
+    }
+
+    /// How many there are to choose from; 0 or 1 where there is nothing to choose.
+    fn choices(&self, _turn: Turn) -> usize {
+        0
+    }
+
+    /// What its cells are grouped into.
+    fn units(&self) -> Option<Units> {
+        None
+    }
+
+    /// The unit that a cell (row, column) of the map belongs to, at an iteration (`None`: the
+    /// last).
+    fn unit_at(&self, _cell: [usize; 2], _iteration: Option<usize>) -> Option<usize> {
+        None
+    }
+
+    /// Where a unit lies, `x0, y0, x1, y1` in cells of the map.
+    fn unit_rect(&self, _unit: usize) -> Option<[f32; 4]> {
+        None
+    }
+
+    /// What it says of a pressed place, each in a few words: its unit, weights, ranks.
+    fn facts(&self, _asked: &Asked) -> Vec<Fact> {
+        Vec::new()
+    }
 
     /// Memory held, in bytes.
     fn bytes(&self) -> usize;

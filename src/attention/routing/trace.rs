@@ -227,6 +227,7 @@ impl Trace for RoutingTrace {
                 links,
                 marks,
                 greyed: self.padding_rects(),
+                ..Overlay::default()
             }),
         };
         let mut views = vec![
