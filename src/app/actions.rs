@@ -129,8 +129,7 @@ impl App {
     /// Brings the pane of a mechanism in front of those it shares its place with.
     fn face(&mut self, mechanism: &str) {
         for pane in &self.panes {
-            let watched = pane.watch(&self.kept.selection);
-            if watched.is_some_and(|(id, _)| id == mechanism) {
+            if pane.mechanism().is_some_and(|m| m.id == mechanism) {
                 self.kept.layout.bring_forward(pane.id());
             }
         }

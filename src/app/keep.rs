@@ -7,7 +7,7 @@ use egui::ThemePreference;
 use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
-use super::pane::{Camera, Look, Selection};
+use super::pane::{Asking, Camera, Look, Selection};
 use super::source::{self, PhotoSource, Recent};
 use crate::checkpoint::{BUNDLED, Bundled, Model, Origin};
 use crate::engine::{Probe, Settings};
@@ -29,6 +29,9 @@ pub struct Kept {
     pub settings: Settings,
     /// What is pressed.
     pub selection: Selection,
+    /// What is asked, by id of the mechanism.
+    #[serde(default)]
+    pub asking: BTreeMap<String, Asking>,
     /// How maps look, by pane.
     pub looks: BTreeMap<String, Look>,
     /// Pan and zoom.
@@ -59,6 +62,7 @@ impl Default for Kept {
             theme: ThemePreference::default(),
             settings: Settings::default(),
             selection: Selection::default(),
+            asking: BTreeMap::new(),
             looks: BTreeMap::new(),
             camera: Camera::default(),
             layer: None,
@@ -125,8 +129,7 @@ impl Kept {
             return Err(format!("it has version {found}; expected {VERSION}"));
         }
         kept.layout.repair();
-        let [x, y] = kept.camera.centre;
-        if ![kept.camera.zoom, x, y].iter().all(|v| v.is_finite()) || kept.camera.zoom <= 0.0 {
+        if !kept.camera.is_sound() {
             kept.camera = Camera::default();
         }
         Ok(kept)
@@ -162,7 +165,12 @@ mod tests {
         ];
         kept.settings.knobs.insert(8, knobs.into());
         kept.settings.size = Some(416);
-        kept.selection.region = Some(12);
+        kept.selection.units.insert(8, 12);
+        let asking = Asking {
+            head: Some(2),
+            ..Asking::default()
+        };
+        kept.asking.insert("routing".into(), asking);
         kept.selection.point = Some([1.5, 2.25]);
         kept.looks.insert(
             "polarized".into(),

@@ -209,7 +209,7 @@ impl Behavior<String> for Stage<'_, '_> {
         button.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, &name));
         let shown = egui::Popup::from_toggle_button_response(&button)
             .width(360.0)
-            .show(|ui| ui.label(help));
+            .show(|ui| ui.label(&help));
         if shown.is_none() {
             button.on_hover_text(help);
         }

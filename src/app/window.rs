@@ -136,8 +136,9 @@ impl App {
             layout, selection, ..
         } = &self.kept;
         let in_sight = self.panes.iter().filter(|p| layout.is_in_sight(p.id()));
-        let watched = in_sight.filter_map(|p| p.watch(selection)).collect();
-        self.session.wish(&self.kept.settings, &watched);
+        let watched = in_sight.filter_map(|p| p.mechanism()).map(|m| m.id);
+        self.session
+            .wish(&self.kept.settings, &watched.collect(), selection);
     }
 
     /// What arrives through the window: dropped files, and pictures or paths from the clipboard.
@@ -245,6 +246,7 @@ impl App {
             layout,
             settings,
             selection,
+            asking,
             looks,
             camera,
             ..
@@ -254,6 +256,7 @@ impl App {
             newest: self.session.newest(),
             settings,
             selection,
+            asking,
             looks,
             camera,
         };
