@@ -6,12 +6,13 @@ use super::command::{Ask, Command};
 use super::layout::Layout;
 use super::open::{News, Opened, Wanted};
 use super::pane::{Camera, Selection};
-use super::source::{self, PhotoSource};
+use super::source;
 use super::undo::History;
 use super::window::App;
 use crate::attention::MECHANISMS;
 use crate::checkpoint::Model;
 use crate::picture::Photo;
+use crate::view::PhotoSource;
 
 /// Seconds between looks at which recent files are still there.
 const RECENT_SECONDS: f64 = 2.0;

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
 use super::pane::{Asking, Camera, Look, Selection};
-use super::source::{self, PhotoSource, Recent};
+use super::source::Recent;
 use crate::checkpoint::{BUNDLED, Bundled, Model, Origin};
 use crate::engine::{Probe, Settings};
+use crate::view::{self, PhotoSource};
 
 /// Grows when older states can no longer be read.
 const VERSION: u32 = 1;
@@ -141,7 +142,7 @@ fn place_of(model: &Model) -> (Option<PathBuf>, Option<String>) {
     match &model.origin {
         Origin::Bundled(b) if **b == BUNDLED[0] => (None, None),
         Origin::Bundled(b) => (None, Some(b.id.to_owned())),
-        Origin::Folder(path) => (source::lasting(path), None),
+        Origin::Folder(path) => (view::lasting(path), None),
     }
 }
 

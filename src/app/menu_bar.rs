@@ -9,8 +9,8 @@ use super::command::{Ask, Can, Command};
 use super::keep::Kept;
 use super::open::Wanted;
 use super::pane::Pane;
-use super::samples::SAMPLES;
 use crate::checkpoint::BUNDLED;
+use crate::picture::samples::SAMPLES;
 
 /// Draws the bar.
 pub fn show(

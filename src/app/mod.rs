@@ -19,7 +19,6 @@ pub mod pane;
 pub mod panes;
 mod probe_panel;
 mod report;
-pub(crate) mod samples;
 mod screenshots;
 mod session;
 mod source;

@@ -8,10 +8,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use candle_core::Device;
 
 use super::dialog::{Answer, Dialog, Question};
-use super::samples::Sample;
-use super::source::{self, PhotoSource};
+use super::source;
 use crate::checkpoint::{Bundled, Model, Origin};
 use crate::picture::Photo;
+use crate::picture::samples::Sample;
+use crate::view::PhotoSource;
 use crate::{Error, Result};
 
 /// Places in [`Opener::arrived`].
@@ -255,7 +256,7 @@ fn first_photo(
     problems: &mut Vec<Error>,
 ) -> Result<(Box<Photo>, PhotoSource)> {
     let sample = match &wanted {
-        PhotoSource::File(path) => match Photo::open(path) {
+        PhotoSource::File(_) => match wanted.open() {
             Ok(photo) => return Ok((Box::new(photo), wanted)),
             Err(error) => {
                 problems.push(error);

@@ -12,7 +12,6 @@ use super::layout::Layout;
 use super::open::{Opener, Wanted};
 use super::pane::{Context, Pane};
 use super::session::Session;
-use super::source::PhotoSource;
 use super::source_strip::SourceStrip;
 use super::toasts::{Message, Toasts};
 use super::undo::History;
@@ -20,6 +19,7 @@ use super::{AppOptions, drop, knobs_panel, menu_bar, panes, report, status_bar, 
 use crate::checkpoint::{Model, Origin};
 use crate::engine::{Engine, OpenDevice, Snapshot, Worker};
 use crate::picture::Photo;
+use crate::view::PhotoSource;
 
 /// The window.
 pub struct App {
@@ -184,7 +184,7 @@ impl App {
             );
             ui.add_space(theme::GAP);
             ui.label(theme::quiet("Licence: MIT or Apache-2.0"));
-            for sample in &super::samples::SAMPLES {
+            for sample in &crate::picture::samples::SAMPLES {
                 ui.label(theme::quiet(format!("{}: {}", sample.file, sample.credit)));
             }
             ui.add_space(theme::GAP);

@@ -5,8 +5,14 @@
 
 mod asking;
 mod camera;
+mod figure;
+mod file;
 mod selection;
+mod source;
 
-pub use asking::{Asking, asked, first_look, unit};
+pub use asking::{Asking, asked, first_look, middle_unit, unit};
 pub use camera::Camera;
+pub use figure::{Computed, DETECTIONS};
+pub use file::{Known, View, ViewFile};
 pub use selection::Selection;
+pub use source::{ModelSource, PhotoSource, lasting};

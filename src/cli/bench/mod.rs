@@ -21,7 +21,7 @@ pub use rows::{LayerTime, Row, Rows, Unit, spread};
 
 use super::analyze::open_model;
 use super::npz;
-use crate::app::samples::SAMPLES;
+use crate::picture::samples::SAMPLES;
 use crate::engine::DeviceChoice;
 use crate::{Error, Result};
 

@@ -1,7 +1,7 @@
 //! Photographs that the program carries, so that it opens on something.
 
 use crate::Result;
-use crate::picture::Photo;
+use super::Photo;
 
 /// A bundled photograph.
 #[derive(Debug)]
