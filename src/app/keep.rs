@@ -11,7 +11,7 @@ use super::pane::{Asking, Camera, Look, Selection};
 use super::source::Recent;
 use crate::checkpoint::{BUNDLED, Bundled, Model, Origin};
 use crate::engine::{Probe, Settings};
-use crate::view::{self, PhotoSource};
+use crate::view::{self, PhotoSource, View};
 
 /// Grows when older states can no longer be read.
 const VERSION: u32 = 1;
@@ -92,6 +92,32 @@ impl Kept {
                 (Self::default(), Some(note))
             }
         }
+    }
+
+    /// Whether nothing was kept yet.
+    pub fn is_none(storage: &dyn eframe::Storage) -> bool {
+        storage.get_string(KEY).is_none()
+    }
+
+    /// What is seen in a pane.
+    pub fn view(&self, pane: &str) -> View {
+        View {
+            pane: pane.to_owned(),
+            settings: self.settings.clone(),
+            selection: self.selection.clone(),
+            asking: self.asking.clone(),
+            looks: self.looks.clone(),
+            camera: self.camera,
+        }
+    }
+
+    /// Puts a view in place.
+    pub fn set_view(&mut self, view: View) {
+        self.settings = view.settings;
+        self.selection = view.selection;
+        self.asking = view.asking;
+        self.looks.extend(view.looks);
+        self.camera = view.camera;
     }
 
     /// The model that was open.

@@ -9,6 +9,7 @@ pub mod color_bar;
 mod command;
 mod dialog;
 mod drop;
+mod export;
 mod keep;
 mod knobs_panel;
 mod layout;
@@ -27,6 +28,7 @@ mod status_bar;
 pub mod theme;
 mod toasts;
 mod undo;
+mod welcome;
 mod window;
 
 use std::path::PathBuf;

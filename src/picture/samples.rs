@@ -1,7 +1,7 @@
 //! Photographs that the program carries, so that it opens on something.
 
-use crate::Result;
 use super::Photo;
+use crate::Result;
 
 /// A bundled photograph.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::{asked, first_look, middle_unit, unit};
 use crate::attention::view::Answer;
 use crate::attention::{Attention, MECHANISMS, Watch};
 use crate::checkpoint::Model;
-use crate::engine::{self, Detected, LayerTrace, Scene, Settings};
+use crate::engine::{self, Detected, LayerTrace, Scene, Settings, Snapshot};
 use crate::picture::{Figure, Look};
 
 /// Id of the pane that shows the detections.
@@ -25,7 +25,23 @@ pub struct Computed<'a> {
     pub detected: Option<&'a Detected>,
 }
 
+impl<'a> Computed<'a> {
+    /// What a snapshot holds; `None` before the first run.
+    pub fn of(snapshot: &'a Snapshot) -> Option<Self> {
+        Some(Self {
+            scene: snapshot.scene.as_ref()?,
+            traces: &snapshot.traces,
+            detected: snapshot.detected.as_deref(),
+        })
+    }
+}
+
 impl View {
+    /// Whether a figure can be made of a pane.
+    pub fn draws(pane: &str) -> bool {
+        pane == DETECTIONS || MECHANISMS.iter().any(|m| m.id == pane)
+    }
+
     /// The settings of a run that computes what the view shows.
     pub fn settings_on(&self, model: &Model) -> Settings {
         let mut settings = self.settings.clone();
@@ -109,7 +125,10 @@ impl View {
         let is_of = |t: &&Arc<LayerTrace>| t.trace.mechanism().id == mechanism.id;
         let mut all = of.traces.values().filter(is_of);
         let first = all.next();
-        let found = first.into_iter().chain(all).find(|t| Some(&t.row) == chosen);
+        let found = first
+            .into_iter()
+            .chain(all)
+            .find(|t| Some(&t.row) == chosen);
         let layer = found.or(first).ok_or_else(|| {
             format!(
                 "{} has no layer for “{}”",

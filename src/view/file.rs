@@ -93,7 +93,9 @@ impl ViewFile {
 
     /// Whether a file seems to be one of these: a JSON file that says so near its start.
     pub fn is_one(path: &Path) -> bool {
-        let json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+        let json = path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("json"));
         let mut start = Vec::new();
         let read = |file: std::fs::File| file.take(512).read_to_end(&mut start);
         json && std::fs::File::open(path).and_then(read).is_ok()
@@ -272,6 +274,9 @@ mod tests {
         assert!(!ViewFile::is_one(&card));
         assert!(!ViewFile::is_one(&folder.path().join("gone.json")));
         let message = ViewFile::read(&card).unwrap_err().to_string();
-        assert!(message.contains("card.json") && message.contains(EXPECTED), "{message}");
+        assert!(
+            message.contains("card.json") && message.contains(EXPECTED),
+            "{message}"
+        );
     }
 }
