@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{LayerTrace, Settings, Snapshot};
-use crate::picture::{Colormap, Sampling};
+
+pub use crate::picture::Look;
 
 /// One pane of the window. It draws what the snapshot holds and writes what the hand does into
 /// the context; it computes no attention.
@@ -83,32 +84,6 @@ impl Selection {
         self.point = Some(point);
         self.super_token = None;
         self.region = None;
-    }
-}
-
-/// How a map looks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Look {
-    /// Colours.
-    pub colormap: Colormap,
-    /// Nearest or smooth.
-    pub sampling: Sampling,
-    /// 0 shows the photograph, 1 the map.
-    pub opacity: f32,
-    /// Whether the border around the photograph is shown too: the letterbox and the padding of
-    /// the map.
-    pub border: bool,
-}
-
-impl Default for Look {
-    fn default() -> Self {
-        Self {
-            colormap: Colormap::Viridis,
-            sampling: Sampling::Nearest,
-            opacity: 0.6,
-            border: false,
-        }
     }
 }
 

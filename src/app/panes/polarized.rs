@@ -7,10 +7,11 @@ use super::channel_bars::{Ordered, Pointed};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Memo, TraceKey};
 use super::parts::{self, Room, place_text};
-use crate::app::canvas::{Canvas, HeatLayer, Pen, Ranged, Shown, shown_range};
+use crate::app::canvas::{Canvas, HeatLayer, Pen, Shown};
 use crate::app::color_bar::color_bar;
 use crate::app::pane::{Context, Look, Pane, Selection};
 use crate::attention::polarized::{Form, MECHANISM, PolarizedTrace};
+use crate::attention::view::Heat;
 use crate::picture::Range;
 use crate::picture::numbers::value_label;
 
@@ -65,7 +66,7 @@ pub struct Polarized {
     sorted: bool,
     stale: Staleness,
     layer: HeatLayer,
-    map: Memo<(TraceKey, Mode), Ranged>,
+    map: Memo<(TraceKey, Mode), Heat>,
     bars: Memo<(TraceKey, Channels, bool), Ordered>,
     factor: Memo<TraceKey, String>,
 }
@@ -168,7 +169,7 @@ impl Polarized {
         parts::chooser_and_modes(ui, room, chooser, &mut self.mode, &MODES);
         let look = parts::look_of(cx, ID, Look::default());
         ui.horizontal_wrapped(|ui| {
-            parts::looks(ui, room, look);
+            parts::looks(ui, room, look, self.layer.coloring());
         });
     }
 
@@ -183,22 +184,21 @@ impl Polarized {
     ) -> Option<(&'static str, f32)> {
         let key = TraceKey::of(&seen.layer.of.trace);
         let map = self.map.get((key, self.mode), || match self.mode {
-            Mode::Spatial => seen.trace.spatial_map().into(),
-            Mode::Query => seen.trace.query_map().into(),
+            Mode::Spatial => seen.trace.spatial_map(),
+            Mode::Query => seen.trace.query_map(),
         });
         let painter = shown.clipped();
         let pen = Pen::new(&painter, shown.at, seen.layer.place);
-        let [w, h] = map.heat.extent;
+        let [w, h] = map.extent;
         let target = pen.rect([0.0, 0.0, w, h]);
-        self.layer.paint(&painter, map, look, target);
+        let coloring = self.layer.paint(&painter, map, look, None, target);
         let value = shown.hover.and_then(|[x, y]| {
             let [x, y] = seen.layer.place.to_map(x, y);
-            map.heat.value_at(x, y)
+            map.value_at(x, y)
         });
-        let quantity = map.heat.quantity;
-        if let Some(rect) = bar {
-            let range = shown_range(map.range, look.colormap);
-            color_bar(ui, rect, look.colormap, range, quantity, value);
+        let quantity = map.quantity;
+        if let (Some(rect), Some(coloring)) = (bar, coloring) {
+            color_bar(ui, rect, coloring, quantity, value);
         }
         value.map(|v| (quantity, v))
     }

@@ -6,10 +6,11 @@ use super::areas::{self, Side};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Memo, TraceKey};
 use super::parts::{self, Room, beyond, cell_at, place_text};
-use crate::app::canvas::{Canvas, HeatLayer, Pen, QUERY, Ranged, Shown, frame, shown_range};
+use crate::app::canvas::{Canvas, HeatLayer, Pen, QUERY, Shown, frame};
 use crate::app::color_bar::color_bar;
 use crate::app::pane::{Context, Look, Pane, Selection};
 use crate::attention::position_sensitive::{MECHANISM, PositionSensitiveTrace};
+use crate::attention::view::Heat;
 use crate::picture::numbers::value_label;
 
 const ID: &str = "position_sensitive";
@@ -49,7 +50,7 @@ pub struct PositionSensitive {
     token: Option<usize>,
     stale: Staleness,
     layer: HeatLayer,
-    map: Memo<(TraceKey, Chosen), Option<Ranged>>,
+    map: Memo<(TraceKey, Chosen), Option<Heat>>,
 }
 
 /// One frame's view of the layer.
@@ -146,7 +147,7 @@ impl PositionSensitive {
         parts::chooser_and_modes(ui, room, chooser, &mut self.mode, &MODES);
         ui.horizontal_wrapped(|ui| {
             let look = parts::look_of(cx, ID, Look::default());
-            parts::looks(ui, room, look);
+            parts::looks(ui, room, look, self.layer.coloring());
             attention_chooser(ui, &mut self.attention, trace.attentions.len());
             let heads = trace.attentions.get(self.attention).map_or(0, |a| a.heads);
             parts::head_chooser(ui, &mut self.head, heads);
@@ -170,22 +171,21 @@ impl PositionSensitive {
                 Mode::Token => trace.token_map(attention, token, head),
                 Mode::Received => trace.received_map(attention, head),
             };
-            heat.map(Ranged::from)
+            heat
         });
         let painter = shown.clipped();
         let pen = Pen::new(&painter, shown.at, seen.layer.place);
         let mut value = None;
         if let Some(map) = map {
-            let [w, h] = map.heat.extent;
-            self.layer
-                .paint(&painter, map, look, pen.rect([0.0, 0.0, w, h]));
+            let [w, h] = map.extent;
+            let target = pen.rect([0.0, 0.0, w, h]);
+            let coloring = self.layer.paint(&painter, map, look, None, target);
             value = shown.hover.and_then(|[x, y]| {
                 let [x, y] = seen.layer.place.to_map(x, y);
-                map.heat.value_at(x, y)
+                map.value_at(x, y)
             });
-            if let Some(rect) = bar {
-                let range = shown_range(map.range, look.colormap);
-                color_bar(ui, rect, look.colormap, range, map.heat.quantity, value);
+            if let (Some(rect), Some(coloring)) = (bar, coloring) {
+                color_bar(ui, rect, coloring, map.quantity, value);
             }
         }
         if mode == Mode::Token {

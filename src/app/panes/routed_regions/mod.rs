@@ -8,7 +8,7 @@ use super::areas::{self, Areas, Side};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Anchor, Memo, TraceKey};
 use super::parts::{self, Room, beyond, cell_at, place_text};
-use crate::app::canvas::{Canvas, HeatLayer, LINE, Pen, Ranged, Shown, shown_range};
+use crate::app::canvas::{Canvas, HeatLayer, LINE, Pen, Shown};
 use crate::app::color_bar::color_bar;
 use crate::app::pane::{Context, Look, Pane, Selection};
 use crate::attention::routing::{MECHANISM, RoutingTrace};
@@ -54,7 +54,7 @@ pub struct RoutedRegions {
     head: Option<usize>,
     stale: Staleness,
     layer: HeatLayer,
-    map: Memo<(TraceKey, Chosen), Option<Ranged>>,
+    map: Memo<(TraceKey, Chosen), Option<Heat>>,
     in_degree: Memo<TraceKey, Heat>,
     anchor: Anchor<([usize; 2], [usize; 2])>,
 }
@@ -172,7 +172,7 @@ impl RoutedRegions {
         }
         let look = parts::look_of(cx, ID, first_look());
         ui.horizontal_wrapped(|ui| {
-            parts::looks(ui, room, look);
+            parts::looks(ui, room, look, self.layer.coloring());
             if self.mode == Mode::Attention {
                 parts::head_chooser(ui, &mut self.head, heads);
             }
@@ -193,21 +193,18 @@ impl RoutedRegions {
         let pen = Pen::new(&painter, shown.at, seen.layer.place);
         let chosen = self.chosen(cx, seen);
         let key = TraceKey::of(&seen.layer.of.trace);
-        let map = self
-            .map
-            .get((key, chosen), || heat(seen.trace, chosen).map(Ranged::from));
+        let map = self.map.get((key, chosen), || heat(seen.trace, chosen));
         let mut value = None;
         if let Some(map) = map {
-            let [w, h] = map.heat.extent;
+            let [w, h] = map.extent;
             let target = pen.rect([0.0, 0.0, w, h]);
-            self.layer.paint(&painter, map, look, target);
+            let coloring = self.layer.paint(&painter, map, look, None, target);
             value = shown.hover.and_then(|[x, y]| {
                 let [x, y] = seen.layer.place.to_map(x, y);
-                map.heat.value_at(x, y)
+                map.value_at(x, y)
             });
-            if let Some(rect) = areas.bar {
-                let range = shown_range(map.range, look.colormap);
-                color_bar(ui, rect, look.colormap, range, map.heat.quantity, value);
+            if let (Some(rect), Some(coloring)) = (areas.bar, coloring) {
+                color_bar(ui, rect, coloring, map.quantity, value);
             }
         }
         pen.greyed(&seen.trace.padding_rects());

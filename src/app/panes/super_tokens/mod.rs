@@ -12,12 +12,11 @@ use super::areas::{self, Areas, Side};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Anchor, Memo, TraceKey};
 use super::parts::{self, Room, beyond, cell_at};
-use crate::app::canvas::{
-    Canvas, FAINT, HeatLayer, LINE, Labels, Pen, QUERY, Ranged, Shown, shown_range,
-};
+use crate::app::canvas::{Canvas, FAINT, HeatLayer, LINE, Labels, Pen, QUERY, Shown};
 use crate::app::color_bar::color_bar;
 use crate::app::pane::{Context, Look, Pane, Selection};
 use crate::attention::super_token::{MECHANISM, SuperTokenTrace};
+use crate::attention::view::Heat;
 
 const ID: &str = "super_tokens";
 
@@ -29,7 +28,7 @@ pub struct SuperTokens {
     stale: Staleness,
     layer: HeatLayer,
     partition: Memo<(TraceKey, usize), Partition>,
-    map: Memo<(TraceKey, Chosen), Option<Ranged>>,
+    map: Memo<(TraceKey, Chosen), Option<Heat>>,
     owned: Memo<(TraceKey, usize, usize), Owned>,
     anchor: Anchor<([usize; 2], [usize; 2])>,
 }
@@ -138,7 +137,7 @@ impl SuperTokens {
         parts::chooser_and_modes(ui, room, chooser, &mut self.mode, &MODES);
         ui.horizontal_wrapped(|ui| {
             let look = parts::look_of(cx, ID, Look::default());
-            parts::looks(ui, room, look);
+            parts::looks(ui, room, look, self.layer.coloring());
             if room != Room::Narrow {
                 iterations(ui, cx, trace);
                 self.heads(ui, trace);
@@ -238,20 +237,19 @@ impl SuperTokens {
         let value_shown = self.mode != Mode::Partition;
         let chosen = (self.mode, seen.iteration, seen.token, self.head);
         let key = TraceKey::of(&seen.layer.of.trace);
-        let map = self.map.get((key.clone(), chosen), || {
-            heat(seen.trace, chosen).map(Ranged::from)
-        });
+        let map = self
+            .map
+            .get((key.clone(), chosen), || heat(seen.trace, chosen));
         if let Some(map) = map {
-            let [w, h] = map.heat.extent;
+            let [w, h] = map.extent;
             let target = pen.rect([0.0, 0.0, w, h]);
-            self.layer.paint(&painter, map, look, target);
+            let coloring = self.layer.paint(&painter, map, look, None, target);
             value = shown.hover.and_then(|[x, y]| {
                 let [x, y] = seen.layer.place.to_map(x, y);
-                map.heat.value_at(x, y)
+                map.value_at(x, y)
             });
-            if let Some(rect) = areas.bar {
-                let range = shown_range(map.range, look.colormap);
-                color_bar(ui, rect, look.colormap, range, map.heat.quantity, value);
+            if let (Some(rect), Some(coloring)) = (areas.bar, coloring) {
+                color_bar(ui, rect, coloring, map.quantity, value);
             }
         }
         let partition = self.partition.get((key.clone(), seen.iteration), || {
