@@ -54,7 +54,7 @@ fn bar(harness: &Harness<'_, Window>, start: &str) -> String {
 
 #[test]
 fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
-    let mut harness = open("super_tokens", cat());
+    let mut harness = open("super_token", cat());
     harness.get_by_label("affinity").click();
     harness.run_ok();
     let sta: &SuperTokenTrace = trace(cat());
@@ -72,7 +72,7 @@ fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
     };
     harness.get_by_label("locked").click();
     harness.run_ok();
-    let state = harness.state().looks["super_tokens"];
+    let state = harness.state().looks["super_token"];
     assert_eq!(state.rule, RangeRule::Locked(raw), "locked as it was");
     harness.get_by_label("per map").click();
     harness.run_ok();
@@ -96,7 +96,7 @@ fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
     harness.get_by_label("invert").click();
     harness.get_by_label("border").click();
     harness.run_ok();
-    let look = harness.state().looks["super_tokens"];
+    let look = harness.state().looks["super_token"];
     let expected = Look {
         invert: true,
         border: true,
@@ -109,7 +109,7 @@ fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
     assert_eq!(look, expected);
     harness.get_by_label("Reset").click();
     harness.run_ok();
-    assert_eq!(harness.state().looks["super_tokens"], Look::default());
+    assert_eq!(harness.state().looks["super_token"], Look::default());
     assert_eq!(bar(&harness, "affinity "), plain);
 }
 
