@@ -6,7 +6,7 @@ pub mod bench;
 mod check;
 mod convert;
 mod layers;
-mod npz;
+
 mod report;
 
 use std::process::ExitCode;

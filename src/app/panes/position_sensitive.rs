@@ -166,12 +166,9 @@ impl PositionSensitive {
         let (mode, attention, token, head) = seen.chosen;
         let trace = seen.trace;
         let key = TraceKey::of(&seen.layer.of.trace);
-        let map = self.map.get((key, seen.chosen), || {
-            let heat = match mode {
-                Mode::Token => trace.token_map(attention, token, head),
-                Mode::Received => trace.received_map(attention, head),
-            };
-            heat
+        let map = self.map.get((key, seen.chosen), || match mode {
+            Mode::Token => trace.token_map(attention, token, head),
+            Mode::Received => trace.received_map(attention, head),
         });
         let painter = shown.clipped();
         let pen = Pen::new(&painter, shown.at, seen.layer.place);
