@@ -6,7 +6,6 @@ pub mod bench;
 mod check;
 mod convert;
 mod layers;
-mod npz;
 mod render;
 mod report;
 

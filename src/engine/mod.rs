@@ -5,6 +5,7 @@ mod ahead;
 mod badges;
 mod device;
 mod figures;
+mod numbers;
 mod outcome;
 mod plan;
 mod probe;
@@ -14,7 +15,8 @@ mod store;
 mod worker;
 
 pub use device::{DeviceChoice, OpenDevice};
-pub use figures::{class_name, detections_figure, view_figure};
+pub use figures::{answer_figure, class_name, detections_figure};
+pub use numbers::{answer_arrays, view_csv};
 pub use outcome::{Detected, LayerTrace, Outcome, Placement, Scene, Timing};
 pub use probe::{MAX_PROBES, Probe, attach};
 pub use run::{Engine, Listener, STORE_BYTES, Wish, network_input};
