@@ -5,6 +5,7 @@ mod common;
 
 mod polarized;
 mod position_sensitive;
+mod random;
 mod routing;
 mod super_tokens;
 

@@ -38,9 +38,9 @@ fn every_head_and_their_mean_read_what_was_kept() {
     let maps = &all.downcast::<PositionSensitiveTrace>().unwrap().attentions;
     let heads = all.choices(Turn::Head);
     assert_eq!((heads, all.choices(Turn::Part)), (2, 2));
-    for part in 0..2 {
+    for (part, maps) in maps.iter().enumerate() {
         for token in 0..35 {
-            let weights = &maps[part].token_attention[&token];
+            let weights = &maps.token_attention[&token];
             let rows: Vec<Vec<f64>> = (0..heads)
                 .map(|h| weights.row(h).iter().map(|v| f64::from(*v)).collect())
                 .collect();

@@ -104,12 +104,13 @@ fn composed_attention_is_a_m_a_transposed() {
                 .collect();
             let given = answer(trace.as_ref(), "composed", &asked(|a| a.cell = cell));
             same(&case.name, &heat(&given).values, &mean);
-            for head in 0..trace.choices(Turn::Head) {
+            // Where nothing happens between the super tokens there are no heads.
+            for (head, expected) in all.iter().enumerate().take(trace.choices(Turn::Head)) {
                 let wanted = asked(|a| (a.cell, a.head) = (cell, Some(head)));
                 let given = answer(trace.as_ref(), "composed", &wanted);
-                same(&case.name, &heat(&given).values, &all[head]);
+                same(&case.name, &heat(&given).values, expected);
                 // What is lost off the grid is missing.
-                let sum: f64 = all[head].iter().sum();
+                let sum: f64 = expected.iter().sum();
                 let kept: f64 = dense.share[pixel].iter().sum();
                 assert!((sum - kept).abs() < LIMIT, "{}: {sum} {kept}", case.name);
             }
