@@ -9,6 +9,7 @@ mod args;
 mod array;
 mod heads;
 pub mod knobs;
+mod lines;
 pub mod polarized;
 pub mod position_sensitive;
 pub mod routing;

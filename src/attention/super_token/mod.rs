@@ -9,6 +9,7 @@
 mod around;
 mod build;
 mod composed;
+mod facts;
 mod parts;
 mod questions;
 mod refine;
