@@ -22,6 +22,7 @@ pub mod engine;
 mod error;
 mod files;
 pub mod kernels;
+pub mod measure;
 pub mod picture;
 pub mod yolo;
 

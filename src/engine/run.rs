@@ -8,8 +8,9 @@ use std::time::Instant;
 use candle_core::{DType, Tensor};
 
 use super::badges;
+use super::features::LastCopy;
 use super::store::{Entry, Key, Store};
-use super::{Detected, LayerTrace, Outcome, Scene, Settings, Timing};
+use super::{Detected, FeatureMaps, LayerTrace, Outcome, Scene, Settings, Timing};
 use crate::attention::{Legal, Trace, Watch};
 use crate::checkpoint::Model;
 use crate::picture::{Letterbox, Photo};
@@ -38,6 +39,8 @@ pub trait Listener {
     fn layer(&mut self, row: usize, rows: usize, name: &str) -> bool;
     /// The trace of an attention row is there, before the detections.
     fn trace(&mut self, scene: &Arc<Scene>, trace: &Arc<LayerTrace>);
+    /// The feature maps that were wanted are there, before the detections.
+    fn features(&mut self, _scene: &Arc<Scene>, _features: &Arc<FeatureMaps>) {}
 }
 
 /// Nobody watches.
@@ -52,6 +55,7 @@ impl Listener for () {
 pub struct Engine {
     store: Store,
     scene: Option<Arc<Scene>>,
+    copied: LastCopy,
 }
 
 impl Default for Engine {
@@ -85,6 +89,7 @@ impl Engine {
         Self {
             store: Store::new(budget),
             scene: None,
+            copied: LastCopy::default(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Engine {
         let layers = model.network.layers();
         let mut plan = self.plan(wish, &scene);
         let mut traces = BTreeMap::new();
+        let mut features = None;
         let mut timing = Timing {
             rows: layers.len(),
             ..Timing::default()
@@ -162,6 +168,15 @@ impl Engine {
                     listener.trace(&scene, &trace);
                     traces.insert(row, trace);
                 }
+                if wish.settings.features == Some(row)
+                    && let Output::Map(map) = &entry.output
+                {
+                    let (at, knobs) = ((wish.number, row), plan.legal.get(&row));
+                    let knobs = knobs.map(|l| &l.values);
+                    let copied = self.copied.of(at, model, knobs, plan.keys[row], map)?;
+                    listener.features(&scene, &copied);
+                    features = Some(copied);
+                }
                 maps[row] = Some(entry.output);
             }
             // Large early maps are let go as soon as nobody needs them.
@@ -183,6 +198,7 @@ impl Engine {
             scene,
             traces,
             detected: Arc::new(detected),
+            features,
             timing,
         })
     }
@@ -250,6 +266,11 @@ impl Engine {
         if let Some(head) = wish.model.network.head_row() {
             plan.last_reader[head] = n;
             needed[head] = true;
+        }
+        if let Some(row) = wish.settings.features_on(&wish.model) {
+            needed[row] = true;
+            // Asked for again after the next change, and read by the row that is stepped to next.
+            plan.keep[row] = true;
         }
         for row in (0..n).rev() {
             if !needed[row] {

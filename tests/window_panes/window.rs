@@ -44,6 +44,8 @@ impl Window {
             traces: outcome.traces.clone(),
             detected: Some(outcome.detected.clone()),
             timing: Some(outcome.timing.clone()),
+            row_times: outcome.timing.by_row.clone(),
+            features: outcome.features.clone(),
             fulfilled: 1,
             ..Snapshot::default()
         });
