@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::store::Key;
-use super::{Settings, badges};
+use super::{Settings, Wish, badges};
 use crate::Result;
 use crate::attention::view::{Answer, Body, Gallery, Heat, View};
 use crate::attention::{Array, Knobs, MapSize};
@@ -160,8 +160,8 @@ impl LastCopy {
     /// The feature maps of a row, from its output `[1, C, H, W]` under this key.
     pub(super) fn of(
         &mut self,
-        (wish, row): (u64, usize),
-        model: &Model,
+        wish: &Wish,
+        row: usize,
         knobs: Option<&Knobs>,
         key: Key,
         map: &Tensor,
@@ -172,14 +172,14 @@ impl LastCopy {
             None => Arc::new(Channels::copy(map)?),
         };
         self.0 = Some((key, Arc::downgrade(&maps)));
-        let layer = model.network.layers().get(row);
+        let layer = wish.model.network.layers().get(row);
         let none = Knobs::new();
         Ok(Arc::new(FeatureMaps {
-            wish,
+            wish: wish.number,
             row,
             module: layer.map_or_else(String::new, |l| l.name.clone()),
             maps,
-            badges: badges::of_row(model, row, knobs.unwrap_or(&none)),
+            badges: badges::of_row(&wish.model, row, knobs.unwrap_or(&none)),
         }))
     }
 }

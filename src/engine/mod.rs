@@ -7,6 +7,7 @@ mod device;
 mod features;
 mod figures;
 mod outcome;
+mod plan;
 mod probe;
 mod rows;
 mod run;

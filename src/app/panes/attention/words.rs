@@ -1,0 +1,91 @@
+//! What the pane says: beside the picture and in the lines below it.
+
+use egui::{RichText, Ui};
+
+use super::super::body::{Bodies, Chosen, Hand};
+use super::super::parts::place_text;
+use super::Seen;
+use crate::app::canvas::{Ranged, SMALL, Shown, shown_range};
+use crate::app::color_bar;
+use crate::app::pane::Look;
+use crate::attention::view::{Body, Heat, View};
+use crate::picture::numbers::value_label;
+
+/// What is under the pointer, with the value of the map there.
+pub fn pointer(seen: &Seen<'_>, shown: &Shown, value: Option<(f32, &str)>) -> String {
+    let Some(point) = shown.hover else {
+        return String::new();
+    };
+    let mut text = place_text(&seen.layer, point);
+    let cell = seen.layer.place.cell(point);
+    let unit = cell.and_then(|c| seen.trace.unit_at(c, seen.asked.iteration));
+    if let (Some(unit), Some(units)) = (unit, seen.trace.units()) {
+        text += &format!(" · {} {unit}", units.name);
+    }
+    if let Some((value, quantity)) = value {
+        text += &format!(" · {quantity} {}", value_label(value, 4));
+    }
+    text
+}
+
+/// Small views one below the other, sharing the height.
+pub fn beside(
+    ui: &mut Ui,
+    views: &[View],
+    bodies: &mut [Bodies],
+    look: &Look,
+    chosen: Chosen,
+) -> Hand {
+    let mut all = Hand::default();
+    let whole = ui.available_rect_before_wrap();
+    let n = views.len().max(1) as f32;
+    for (i, (view, body)) in views.iter().zip(bodies).enumerate() {
+        let mut room = whole;
+        room.set_top(whole.top() + i as f32 / n * whole.height());
+        room.set_height(whole.height() / n - 4.0);
+        let hand = super::super::areas::part(ui, room, &format!("beside {i}"), |ui| {
+            let title = RichText::new(&view.title).strong();
+            ui.add(egui::Label::new(title).truncate())
+                .on_hover_text(&view.caption);
+            let hand = body.show(ui, &view.body, look, chosen);
+            if !view.caption.is_empty() && ui.available_height() > 3.0 * SMALL {
+                ui.add_space(2.0);
+                ui.label(RichText::new(&view.caption).size(SMALL).weak());
+            }
+            hand
+        });
+        all.unit = all.unit.or(hand.unit);
+        all.channel = all.channel.or(hand.channel);
+        all.turn = all.turn.or(hand.turn);
+        if !hand.under.is_empty() {
+            all.under = hand.under;
+        }
+    }
+    all
+}
+
+/// The colour bar of a map, with the value under the pointer.
+pub fn color_bar(ui: &mut Ui, rect: egui::Rect, look: &Look, map: &Ranged, value: Option<f32>) {
+    let range = shown_range(map.range, look.colormap);
+    let quantity = map.heat.quantity;
+    color_bar::color_bar(ui, rect, look.colormap, range, quantity, value);
+}
+
+/// The map that a body's colours stand for, if it has colours.
+pub fn bar_of(body: &Body) -> Option<Ranged> {
+    match body {
+        Body::Matrix(m) if m.labels.is_empty() => Some(Ranged::from(Heat {
+            quantity: m.quantity,
+            values: m.values.clone(),
+            rows: m.rows,
+            cols: m.cols,
+            extent: [m.cols as f32, m.rows as f32],
+        })),
+        Body::Gallery(gallery) => {
+            let range = super::super::body::shared(gallery)?;
+            let heat = gallery.maps.first()?.1.clone();
+            Some(Ranged { heat, range })
+        }
+        _ => None,
+    }
+}
