@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use attnscope::app::pane::{Asking, Camera, Context, Look, Pane, Selection};
+use attnscope::app::pane::{Asking, Camera, Context, Look, Pane, Selection, Shared};
 use attnscope::app::panes;
 use attnscope::attention::{KnobValue, Trace, Watch};
 use attnscope::checkpoint::Model;
@@ -34,6 +34,7 @@ pub struct Window {
     pub selection: Selection,
     pub asking: BTreeMap<String, Asking>,
     pub looks: BTreeMap<String, Look>,
+    pub shared: Shared,
     pub camera: Camera,
 }
 
@@ -58,6 +59,7 @@ impl Window {
             selection: Selection::default(),
             asking: BTreeMap::new(),
             looks: BTreeMap::new(),
+            shared: Shared::default(),
             camera: Camera::default(),
         }
     }
@@ -70,6 +72,7 @@ impl Window {
             selection: &mut self.selection,
             asking: &mut self.asking,
             looks: &mut self.looks,
+            shared: &mut self.shared,
             camera: &mut self.camera,
         };
         self.pane.ui(ui, &mut cx);
