@@ -23,6 +23,7 @@ pub mod engine;
 mod error;
 mod files;
 pub mod kernels;
+pub mod measure;
 mod numbers;
 pub mod picture;
 pub mod view;

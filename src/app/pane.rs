@@ -23,6 +23,10 @@ pub trait Pane {
     fn mechanism(&self) -> Option<&'static Mechanism> {
         None
     }
+    /// The row whose feature maps it looks at. Only asked while the pane is on the screen.
+    fn features(&self, _selection: &Selection) -> Option<usize> {
+        None
+    }
     /// Draws the pane.
     fn ui(&mut self, ui: &mut egui::Ui, cx: &mut Context<'_>);
 }

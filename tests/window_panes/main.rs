@@ -1,6 +1,7 @@
 //! The panes on a real picture: what a press selects, and that the texts say what the trace holds.
 
 mod every;
+mod layers;
 mod shots;
 mod window;
 

@@ -5,6 +5,7 @@ mod attention;
 mod body;
 mod detections;
 mod layer;
+mod layers;
 mod memo;
 mod parts;
 
@@ -17,5 +18,6 @@ pub fn all() -> Vec<Box<dyn Pane>> {
     let of = |mechanism| Box::new(attention::AttentionPane::new(mechanism)) as Box<dyn Pane>;
     std::iter::once(detections)
         .chain(MECHANISMS.iter().copied().map(of))
+        .chain([Box::<layers::Layers>::default() as Box<dyn Pane>])
         .collect()
 }
