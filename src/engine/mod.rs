@@ -4,6 +4,7 @@
 mod ahead;
 mod badges;
 mod device;
+mod evaluate;
 mod figures;
 mod outcome;
 mod probe;
@@ -13,6 +14,7 @@ mod store;
 mod worker;
 
 pub use device::{DeviceChoice, OpenDevice};
+pub use evaluate::{EVALUATED, Evaluation, Examination};
 pub use figures::{class_name, detections_figure, view_figure};
 pub use outcome::{Detected, LayerTrace, Outcome, Placement, Scene, Timing};
 pub use probe::{MAX_PROBES, Probe, attach};
