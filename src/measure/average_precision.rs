@@ -224,6 +224,19 @@ mod tests {
     }
 
     #[test]
+    fn three_hundred_detections_of_a_class_count() {
+        let right_behind = |wrong: usize| {
+            let wrong = (0..wrong).map(|_| found(0, 50.0, 0.9));
+            let all: Vec<_> = std::iter::once(found(0, 0.0, 0.5)).chain(wrong).collect();
+            let mut ap = AveragePrecision::new(1);
+            ap.add(&[truth(0, 0.0)], &[true], &all);
+            ap.scores().map50()
+        };
+        near(right_behind(299), 1.0 / 300.0);
+        near(right_behind(300), 0.0);
+    }
+
+    #[test]
     fn classes_without_boxes_have_no_score() {
         let mut ap = AveragePrecision::new(3);
         ap.add(&[truth(0, 0.0)], &[true; 3], &[found(1, 0.0, 0.9)]);

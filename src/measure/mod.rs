@@ -2,6 +2,8 @@
 
 mod average_precision;
 mod matching;
+#[cfg(test)]
+mod reference;
 
 pub use average_precision::{AveragePrecision, ClassScore, RECALLS, Scores};
 pub use matching::{OVERLAPS, Truth, overlaps};
