@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! app        cli           the window | the same engine without a window
+//! view                     what is looked at, as data: pressed, asked, figures, view files
 //! engine                   picture + model + settings -> outcome, reuse, worker thread
 //! picture  checkpoint  dataset  measure
 //! yolo                     configuration, blocks, network, detections
@@ -24,7 +25,9 @@ mod error;
 mod files;
 pub mod kernels;
 pub mod measure;
+mod numbers;
 pub mod picture;
+pub mod view;
 pub mod yolo;
 
 pub use error::{Error, Result};

@@ -7,6 +7,7 @@
 
 mod args;
 mod array;
+mod heads;
 pub mod knobs;
 pub mod polarized;
 pub mod position_sensitive;
@@ -24,7 +25,7 @@ pub use args::{Arg, Attributes, BuildArgs, Given, Notes};
 pub use array::{Array, Indices};
 pub use knobs::{Clamp, Knob, KnobValue, Knobs, Legal};
 
-use view::View;
+use view::{Answer, Asked, Fact, Question, Turn, Units, View};
 
 /// Height and width of a feature map, in cells.
 pub type MapSize = [usize; 2];
@@ -154,11 +155,76 @@ pub trait Trace: Any + Send + Sync + Debug {
     /// If a tensor cannot be made, which no input reaches.
     fn tensors(&self) -> Result<Vec<NamedTensor>>;
 
-    /// The pictures that show it without anyone choosing anything.
-    fn views(&self) -> Vec<View>;
+    /// What it can be asked, the most telling question first.
+    fn questions(&self) -> &'static [Question];
+
+    /// The answer to one of its questions. `None` for a question it does not know, and where the
+    /// attention of the asked-for unit was not kept (see [`Watch::Focus`]).
+    fn answer(&self, question: &str, asked: &Asked) -> Option<Answer>;
+
+    /// The answers to all questions without anyone choosing anything, once for each attention in
+    /// the row: then their names end in its number.
+    fn views(&self) -> Vec<View> {
+        let parts = self.choices(Turn::Part).max(1);
+        let mut views = Vec::new();
+        for part in 0..parts {
+            for question in self.questions() {
+                let by_part = parts > 1 && question.turns.contains(&Turn::Part);
+                if part > 0 && !by_part {
+                    continue;
+                }
+                let asked = Asked {
+                    part: Some(part),
+                    ..Asked::default()
+                };
+                let mut view = match self.answer(question.id, &asked) {
+                    Some(answer) => answer.view,
+                    None => continue,
+                };
+                if by_part {
+                    view.name = format!("{}_{part}", view.name).into();
+                }
+                views.push(view);
+            }
+        }
+        views
+    }
+
+    /// How many there are to choose from; 0 or 1 where there is nothing to choose.
+    fn choices(&self, _turn: Turn) -> usize {
+        0
+    }
+
+    /// What its cells are grouped into.
+    fn units(&self) -> Option<Units> {
+        None
+    }
+
+    /// The unit that a cell (row, column) of the map belongs to, at an iteration (`None`: the
+    /// last).
+    fn unit_at(&self, _cell: [usize; 2], _iteration: Option<usize>) -> Option<usize> {
+        None
+    }
+
+    /// Where a unit lies, `x0, y0, x1, y1` in cells of the map.
+    fn unit_rect(&self, _unit: usize) -> Option<[f32; 4]> {
+        None
+    }
+
+    /// What it says of a pressed place, each in a few words: its unit, weights, ranks.
+    fn facts(&self, _asked: &Asked) -> Vec<Fact> {
+        Vec::new()
+    }
 
     /// Memory held, in bytes.
     fn bytes(&self) -> usize;
+}
+
+/// The unit that is asked about: the pressed one, or that of the pressed cell.
+fn asked_unit(trace: &impl Trace, asked: &Asked) -> Option<usize> {
+    let of_cell = || trace.unit_at(asked.cell?, asked.iteration);
+    let pressed = asked.unit.filter(|u| *u < trace.choices(Turn::Unit));
+    pressed.or_else(of_cell)
 }
 
 impl dyn Trace {

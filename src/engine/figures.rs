@@ -25,6 +25,8 @@ pub fn view_figure(scene: &Scene, layer: &LayerTrace, view: &View) -> Figure {
             Body::Overlay(overlay)
         }
         view::Body::Bars(b) => Body::Bars(Bars::sorted(&b.values, "channel", b.quantity)),
+        // No mechanism gives others yet.
+        _ => Body::Overlay(Overlay::new(scene.photo.clone())),
     };
     Figure {
         title: view.title.clone(),

@@ -7,6 +7,7 @@ mod device;
 mod evaluate;
 mod figures;
 mod outcome;
+mod plan;
 mod probe;
 mod run;
 mod settings;

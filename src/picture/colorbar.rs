@@ -4,7 +4,7 @@ use super::draw::{Canvas, opaque};
 use super::figure::{INK, QUIET, Scale};
 use super::numbers::{tick_labels, value_label};
 use super::overlay::Heat;
-use super::{Colormap, Range};
+use super::{Coloring, Range};
 
 const WIDTH: f32 = 16.0;
 /// A bar lower than this cannot be read.
@@ -17,7 +17,7 @@ const LABEL_WIDTH: f32 = 110.0;
 pub(super) struct ColorBar {
     pub size: [f32; 2],
     scale: Scale,
-    colormap: Colormap,
+    coloring: Coloring,
     flat: bool,
     label: Vec<String>,
     ticks: Vec<Tick>,
@@ -33,7 +33,7 @@ impl ColorBar {
     pub fn new(heat: &Heat, photo_height: f32, scale: Scale) -> Self {
         let label_type = scale.words(TEXT);
         let label = label_type.wrap(&heat.label, scale.px(LABEL_WIDTH));
-        let ticks = ticks(heat.range);
+        let ticks = ticks(heat.coloring.range);
         let numbers = scale.numbers(TEXT - 1.0);
         let widest = ticks
             .iter()
@@ -48,8 +48,8 @@ impl ColorBar {
         Self {
             size: [width.ceil(), photo_height.max(height)],
             scale,
-            colormap: heat.colormap,
-            flat: heat.range.is_flat(),
+            coloring: heat.coloring.clone(),
+            flat: heat.coloring.range.is_flat(),
             label,
             ticks,
         }
@@ -94,7 +94,7 @@ impl ColorBar {
                 1.0 - (row as f32 + 0.5) / rows as f32
             };
             let y = y1 + row as f32;
-            canvas.rect([x1, y, x2, y + 1.0], opaque(self.colormap.sample(t)));
+            canvas.rect([x1, y, x2, y + 1.0], opaque(self.coloring.sample(t)));
         }
     }
 }

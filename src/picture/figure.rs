@@ -221,7 +221,7 @@ fn lines(canvas: &mut Canvas, kind: Type, at: [f32; 2], lines: &[String], color:
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Heat, LabelledBox, Link, Mark, Photo, Range};
+    use super::super::{Colormap, Heat, LabelledBox, Link, Look, Mark, Photo, Range, RangeRule};
     use super::*;
 
     /// A figure without words: its photograph starts at the margin.
@@ -271,12 +271,16 @@ mod tests {
         let mut overlay = Overlay::new(black(400, 400));
         // Two cells over the right half, the lower one half below the photograph.
         let mut heat = Heat::new(vec![0.0, 1.0].into(), 2, 1, [200.0, 0.0, 400.0, 600.0]);
-        heat.colormap = super::super::Colormap::Grey;
-        heat.opacity = 0.6;
-        heat.range = Range {
+        let range = Range {
             min: -1.0,
             max: 1.0,
         };
+        let look = Look {
+            colormap: Colormap::Grey,
+            rule: RangeRule::Locked(range),
+            ..Look::default()
+        };
+        heat.coloring = look.coloring(&heat.values, None);
         overlay.heat = Some(heat);
         let page = bare(overlay).render(1.0);
         let at = |x: u32, y: u32| pixel(&page, 24 + x, 24 + y)[0];
@@ -322,7 +326,7 @@ mod tests {
         let wild = [f32::NAN, f32::INFINITY, -1e30, 1e30];
         let mut overlay = Overlay::new(black(1, 1));
         let mut heat = Heat::new(vec![f32::NAN; 4].into(), 2, 2, wild);
-        heat.opacity = f32::NAN;
+        heat.coloring.opacity = f32::NAN;
         overlay.heat = Some(heat.clone());
         overlay.borders = vec![wild, [-1e30, -1e30, 1e30, 1e30]];
         overlay.links = vec![

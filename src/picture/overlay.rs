@@ -8,9 +8,9 @@ use image::{ImageBuffer, Rgb};
 use super::colorbar::ColorBar;
 use super::draw::{Canvas, Color, opaque};
 use super::figure::{Laid, Scale};
-use super::heat::{Map, Paint};
+use super::heat::Map;
 use super::palette::ink_on;
-use super::{Colormap, Photo, Range, Sampling};
+use super::{Coloring, Look, Photo};
 
 /// Longest side of the photograph on the page, in points.
 const LONGEST: f32 = 960.0;
@@ -55,13 +55,7 @@ pub struct Heat {
     /// Where the map lies: `[x1, y1, x2, y2]`; may reach beyond the photograph.
     pub extent: [f32; 4],
     /// Colours.
-    pub colormap: Colormap,
-    /// Values the colours are stretched over.
-    pub range: Range,
-    /// Cells or smooth.
-    pub sampling: Sampling,
-    /// 0 (invisible) … 1 (hides the photograph).
-    pub opacity: f32,
+    pub coloring: Coloring,
     /// What the values are, above the colour bar. May be empty.
     pub label: String,
 }
@@ -156,28 +150,15 @@ impl Overlay {
 }
 
 impl Heat {
-    /// A map in the default colours over its own range, seven tenths opaque.
+    /// A map that stands alone, in the default look.
     pub fn new(values: Arc<[f32]>, rows: usize, cols: usize, extent: [f32; 4]) -> Self {
         Self {
-            range: Range::of(&values),
+            coloring: Look::default().coloring(&values, None),
             values,
             rows,
             cols,
             extent,
-            colormap: Colormap::default(),
-            sampling: Sampling::default(),
-            opacity: 0.7,
             label: String::new(),
-        }
-    }
-
-    /// How it is coloured.
-    pub fn paint(&self) -> Paint {
-        Paint {
-            colormap: self.colormap,
-            range: self.range,
-            sampling: self.sampling,
-            opacity: self.opacity,
         }
     }
 
@@ -277,7 +258,7 @@ impl Pen {
         };
         let [width, height] = self.size.map(|side| side as usize);
         let window = heat.cells([0.0, 0.0, photo.width as f32, photo.height as f32]);
-        let rgba = map.window_rgba(&heat.paint(), window, width, height);
+        let rgba = map.window_rgba(&heat.coloring, window, width, height);
         canvas.pixels(self.corner.map(|v| v as i64), width, &rgba);
     }
 

@@ -21,6 +21,11 @@ impl<K: PartialEq, V> Memo<K, V> {
         }
         &self.0.get_or_insert_with(|| (key, make())).1
     }
+
+    /// The value that was made last.
+    pub fn kept(&self) -> Option<&V> {
+        self.0.as_ref().map(|(_, value)| value)
+    }
 }
 
 /// A trace as a key: equal if it is the very same one.

@@ -9,8 +9,10 @@
 
 mod block;
 mod build;
+mod overlap;
 mod pool;
 mod project;
+mod questions;
 mod read;
 mod regions;
 mod route;

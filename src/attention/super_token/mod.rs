@@ -8,6 +8,9 @@
 
 mod around;
 mod build;
+mod composed;
+mod parts;
+mod questions;
 mod refine;
 mod trace;
 
