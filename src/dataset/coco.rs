@@ -333,7 +333,11 @@ mod tests {
         assert!(file.ends_with("annotations/instances_train2017.json") && note.is_none());
         write("instances_test.json");
         let message = find(dir.path()).unwrap_err().to_string();
-        assert!(message.contains("several label files"), "{message}");
+        assert!(
+            message
+                .contains("it has 2 label files (instances_test.json, instances_train2017.json …)"),
+            "{message}"
+        );
         write("instances_val2017.json");
         write("captions_val2017.json");
         let (file, note) = find(dir.path()).unwrap().unwrap();

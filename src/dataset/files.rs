@@ -80,8 +80,12 @@ pub(super) fn one_of(
             Ok(Some((one.clone(), several.then(note))))
         }
         [first, ..] => {
-            let names: Vec<String> = found.iter().take(3).map(|p| name(p)).collect();
-            let problem = format!("it has several label files ({}, …)", names.join(", "));
+            let names: Vec<String> = found.iter().take(2).map(|p| name(p)).collect();
+            let problem = format!(
+                "it has {} label files ({} …)",
+                found.len(),
+                names.join(", ")
+            );
             let folder = first.parent().unwrap_or(first);
             Err(Error::path(
                 folder,

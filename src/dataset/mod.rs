@@ -175,6 +175,13 @@ impl DataSet {
         if labels.is_file() {
             return jsonl::open(place, &labels);
         }
+        let split = files::validation(place).map(|split| split.join(jsonl::FILE));
+        if let Some(labels) = split.filter(|labels| labels.is_file()) {
+            let mut set = jsonl::open(place, &labels)?;
+            let note = format!("the validation split is taken, {}", labels.display());
+            set.notes.push(note);
+            return Ok(set);
+        }
         if let Some(layout) = yolo::Layout::find(place) {
             return yolo::open(place, layout);
         }
