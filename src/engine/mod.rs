@@ -4,6 +4,7 @@
 mod ahead;
 mod badges;
 mod device;
+mod evaluate;
 mod features;
 mod figures;
 mod numbers;
@@ -17,6 +18,7 @@ mod store;
 mod worker;
 
 pub use device::{DeviceChoice, OpenDevice};
+pub use evaluate::{EVALUATED, Evaluation, Examination};
 pub use features::{Channels, FeatureMaps};
 pub use figures::{answer_figure, class_name, detections_figure};
 pub use numbers::{answer_arrays, view_csv};
