@@ -7,6 +7,7 @@
 
 mod args;
 mod array;
+mod erasure;
 pub mod knobs;
 pub mod polarized;
 pub mod position_sensitive;
@@ -22,6 +23,7 @@ use candle_core::{Result, Tensor};
 
 pub use args::{Arg, Attributes, BuildArgs, Given, Notes};
 pub use array::{Array, Indices};
+pub use erasure::{Erasable, Erasure};
 pub use knobs::{Clamp, Knob, KnobValue, Knobs, Legal};
 
 use view::{Answer, Asked, Fact, Question, Turn, Units, View};
@@ -129,6 +131,34 @@ pub trait Attention: Send + Sync + Debug {
     /// # Errors
     /// Only if `x` does not have the channels the layer was built for.
     fn forward(&self, x: &Tensor, knobs: &Knobs, watch: &Watch) -> Result<Watched>;
+
+    /// What can be taken out of it at these legal knobs; `None` if it has no units that read from
+    /// each other.
+    fn erasable(&self, _map: MapSize, _knobs: &Knobs) -> Option<Erasable> {
+        None
+    }
+
+    /// [`Attention::forward`] with something taken out. Where it does not act (see
+    /// [`Erasure::acts_on`]) the result is the same, byte for byte.
+    ///
+    /// # Errors
+    /// As [`Attention::forward`].
+    fn forward_without(
+        &self,
+        x: &Tensor,
+        knobs: &Knobs,
+        _erasure: &Erasure,
+        watch: &Watch,
+    ) -> Result<Watched> {
+        self.forward(x, knobs, watch)
+    }
+
+    /// What taking something out changes, each in a few words; empty where it does not act.
+    fn erased(&self, map: MapSize, knobs: &Knobs, erasure: &Erasure) -> Vec<String> {
+        let what = self.erasable(map, knobs);
+        let acting = what.filter(|what| erasure.acts_on(what));
+        acting.map_or_else(Vec::new, |what| erasure.words(&what))
+    }
 }
 
 /// A tensor of a trace with its documented name.

@@ -10,7 +10,7 @@ use candle_core::{DType, Tensor};
 use super::badges;
 use super::store::{Entry, Key, Store};
 use super::{Detected, LayerTrace, Outcome, Scene, Settings, Timing};
-use crate::attention::{Legal, Trace, Watch};
+use crate::attention::{Erasure, Legal, Trace, Watch};
 use crate::checkpoint::Model;
 use crate::picture::{Letterbox, Photo};
 use crate::yolo::{self, Head, Layer, Module, Output, RawHead};
@@ -65,6 +65,8 @@ struct Plan {
     keys: Vec<Key>,
     watch: Vec<Watch>,
     legal: BTreeMap<usize, Legal>,
+    /// What is taken out of the rows.
+    erased: BTreeMap<usize, Erasure>,
     head: Head,
     /// Rows that must run.
     run: Vec<bool>,
@@ -141,7 +143,8 @@ impl Engine {
                 }
                 let none = BTreeMap::new();
                 let knobs = plan.legal.get(&row).map_or(&none, |l| &l.values);
-                let (output, trace) = layer.run(&sources, knobs, watch, plan.head)?;
+                let set = (knobs, plan.erased.get(&row));
+                let (output, trace) = layer.run_without(&sources, set, watch, plan.head)?;
                 timing.by_row.insert(row, began.elapsed());
                 let entry = Entry {
                     output,
@@ -216,6 +219,7 @@ impl Engine {
             keys: Vec::with_capacity(n),
             watch: Vec::with_capacity(n),
             legal: BTreeMap::new(),
+            erased: BTreeMap::new(),
             head: wish.settings.head_on(&wish.model),
             run: vec![false; n],
             held: vec![None; n],
@@ -235,7 +239,9 @@ impl Engine {
             let head = matches!(layer.module, Module::Detect(_)).then_some(plan.head);
             // A probe is known by what it is and where, so that it may come and go.
             let what = (!layer.probe).then_some(row).ok_or(&layer.name);
-            plan.keys.push(hash(&(what, sources, knobs, head)));
+            let erased = wish.settings.erasure(&wish.model, row);
+            plan.keys.push(hash(&(what, sources, knobs, erased, head)));
+            plan.erased.extend(erased.map(|e| (row, e.clone())));
             plan.legal.extend(legal.map(|l| (row, l)));
             let watch = wish.settings.watch.get(&row).unwrap_or(&off);
             plan.watch.push(watch.clone());
@@ -274,7 +280,7 @@ impl Engine {
         trace: &Arc<dyn Trace>,
     ) -> LayerTrace {
         let legal = plan.legal.get(&row).cloned().unwrap_or_default();
-        let badges = badges::of_row(&wish.model, row, &legal.values);
+        let badges = badges::of_row(&wish.model, row, &legal.values, &wish.settings);
         LayerTrace {
             wish: wish.number,
             row,
@@ -313,13 +319,7 @@ fn detect(wish: &Wish, scene: &Scene, raw: Option<&RawHead>, head: Head) -> Dete
         list,
         head,
         thresholds,
-        badges: wish
-            .model
-            .network
-            .head_row()
-            .and_then(|row| badges::random(&wish.model, row))
-            .into_iter()
-            .collect(),
+        badges: badges::of_detections(&wish.model, &wish.settings),
     }
 }
 
