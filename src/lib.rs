@@ -23,6 +23,8 @@ pub mod engine;
 mod error;
 mod files;
 pub mod kernels;
+pub mod measure;
+mod numbers;
 pub mod picture;
 pub mod view;
 pub mod yolo;

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
 use super::pane::{Asking, Camera, Look, Selection};
-use super::source::{self, PhotoSource, Recent};
+use super::source::Recent;
 use crate::checkpoint::{BUNDLED, Bundled, Model, Origin};
 use crate::engine::{Probe, Settings};
+use crate::view::{self, PhotoSource, View};
 
 /// Grows when older states can no longer be read.
 const VERSION: u32 = 1;
@@ -93,6 +94,32 @@ impl Kept {
         }
     }
 
+    /// Whether nothing was kept yet.
+    pub fn is_none(storage: &dyn eframe::Storage) -> bool {
+        storage.get_string(KEY).is_none()
+    }
+
+    /// What is seen in a pane.
+    pub fn view(&self, pane: &str) -> View {
+        View {
+            pane: pane.to_owned(),
+            settings: self.settings.clone(),
+            selection: self.selection.clone(),
+            asking: self.asking.clone(),
+            looks: self.looks.clone(),
+            camera: self.camera,
+        }
+    }
+
+    /// Puts a view in place.
+    pub fn set_view(&mut self, view: View) {
+        self.settings = view.settings;
+        self.selection = view.selection;
+        self.asking = view.asking;
+        self.looks.extend(view.looks);
+        self.camera = view.camera;
+    }
+
     /// The model that was open.
     pub fn model_origin(&self) -> Option<Origin> {
         let bundled = || Some(Origin::Bundled(Bundled::named(self.bundled.as_ref()?)?));
@@ -141,7 +168,7 @@ fn place_of(model: &Model) -> (Option<PathBuf>, Option<String>) {
     match &model.origin {
         Origin::Bundled(b) if **b == BUNDLED[0] => (None, None),
         Origin::Bundled(b) => (None, Some(b.id.to_owned())),
-        Origin::Folder(path) => (source::lasting(path), None),
+        Origin::Folder(path) => (view::lasting(path), None),
     }
 }
 

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::attention::Mechanism;
 use crate::engine::{LayerTrace, Settings, Snapshot};
-use crate::picture::{Colormap, Sampling};
+pub use crate::picture::Look;
 pub use crate::view::{Asking, Camera, Selection};
 use crate::yolo;
 
@@ -65,31 +63,5 @@ impl<'a> Context<'a> {
         let first = of.next();
         let matching = first.into_iter().chain(of).find(|t| Some(&t.row) == chosen);
         matching.or(first).map(AsRef::as_ref)
-    }
-}
-
-/// How a map looks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Look {
-    /// Colours.
-    pub colormap: Colormap,
-    /// Nearest or smooth.
-    pub sampling: Sampling,
-    /// 0 shows the photograph, 1 the map.
-    pub opacity: f32,
-    /// Whether the border around the photograph is shown too: the letterbox and the padding of
-    /// the map.
-    pub border: bool,
-}
-
-impl Default for Look {
-    fn default() -> Self {
-        Self {
-            colormap: Colormap::Viridis,
-            sampling: Sampling::Nearest,
-            opacity: 0.6,
-            border: false,
-        }
     }
 }

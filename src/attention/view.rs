@@ -18,6 +18,23 @@ pub struct View {
     pub body: Body,
 }
 
+impl View {
+    /// The view that answers the question `name`.
+    pub fn new(
+        name: &'static str,
+        title: impl Into<String>,
+        caption: impl Into<String>,
+        body: Body,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            title: title.into(),
+            caption: caption.into(),
+            body,
+        }
+    }
+}
+
 /// What a view consists of.
 #[derive(Debug, Clone)]
 pub enum Body {
@@ -59,7 +76,7 @@ pub enum Turn {
     Iteration,
     /// One of several attentions inside the row.
     Part,
-    /// Another `topk` to compare with.
+    /// Another `topk` to compare with, from 1 to so many as there are.
     Against,
 }
 
@@ -70,7 +87,7 @@ pub struct Asked {
     /// The pressed cell of the feature map: row, column.
     pub cell: Option<[usize; 2]>,
     /// The pressed super token, region or token; without one that at [`Asked::cell`], or else the
-    /// middle one.
+    /// middle one where a picture needs one.
     pub unit: Option<usize>,
     /// One head; `None` is the mean of all.
     pub head: Option<usize>,
@@ -78,7 +95,7 @@ pub struct Asked {
     pub iteration: Option<usize>,
     /// Attention within the row; `None` is the first.
     pub part: Option<usize>,
-    /// The other `topk`.
+    /// The other `topk`; `None` is twice that in use, or half of it where there are not so many.
     pub against: Option<usize>,
     /// The pressed channel.
     pub channel: Option<usize>,
@@ -133,6 +150,49 @@ pub struct Matrix {
     pub labels: Vec<String>,
     /// The chosen row.
     pub row: Option<usize>,
+    /// Units per row and per column: row `r` is that of unit `r · step`, column `c` the mean over
+    /// the `step` units from `c · step` on. Above 1 only for large tables of units.
+    pub step: usize,
+}
+
+/// Tables of more units than this are thinned out: no picture could show them all.
+const MOST_ROWS: usize = 512;
+
+impl Matrix {
+    /// A table of `n × n` units from its rows; `add(i, out)` adds the `n` values of unit `i`.
+    pub fn of_units(
+        quantity: &'static str,
+        [row_label, col_label]: [&'static str; 2],
+        n: usize,
+        mut add: impl FnMut(usize, &mut [f32]),
+    ) -> Self {
+        let step = n.div_ceil(MOST_ROWS).max(1);
+        let rows = n.div_ceil(step);
+        let mut values = vec![0.0; rows * rows];
+        let mut full = vec![0.0; if step > 1 { n } else { 0 }];
+        for (r, row) in values.chunks_exact_mut(rows.max(1)).enumerate() {
+            if step == 1 {
+                add(r, row);
+                continue;
+            }
+            full.fill(0.0);
+            add(r * step, &mut full);
+            for (v, part) in row.iter_mut().zip(full.chunks(step)) {
+                *v = part.iter().sum::<f32>() / part.len() as f32;
+            }
+        }
+        Self {
+            quantity,
+            values: values.into(),
+            rows,
+            cols: rows,
+            row_label,
+            col_label,
+            labels: Vec::new(),
+            row: None,
+            step,
+        }
+    }
 }
 
 /// Numbers over a common axis.
@@ -202,6 +262,17 @@ pub struct Heat {
 }
 
 impl Heat {
+    /// A map of one value per cell of a feature map.
+    pub fn of_cells(quantity: &'static str, [rows, cols]: [usize; 2], values: Arc<[f32]>) -> Self {
+        Self {
+            quantity,
+            values,
+            rows,
+            cols,
+            extent: [cols as f32, rows as f32],
+        }
+    }
+
     /// The value of the cell under `x, y` (in cells of the feature map), if there is one.
     pub fn value_at(&self, x: f32, y: f32) -> Option<f32> {
         if x < 0.0 || y < 0.0 || x >= self.extent[0] || y >= self.extent[1] {

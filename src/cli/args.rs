@@ -26,6 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// Write detections, traces and pictures of photographs to a folder.
     Analyze(AnalyzeArgs),
+    /// Draw the figure of a view file without a window: the same bytes as an export from there.
+    Render(RenderArgs),
     /// Take the pictures of README from the real window (it opens by itself and closes again).
     Screenshots(ScreenshotsArgs),
     /// List the layers of a model, its attention layers and their knobs.
@@ -87,6 +89,28 @@ pub struct AnalyzeArgs {
     /// Folder to write to; each picture gets a folder of its own in it.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// Options of `render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// A view file, saved from the window.
+    #[arg(value_name = "VIEW")]
+    pub view: PathBuf,
+    /// The file to write; its ending says what: .png or .svg for the figure, .csv or .npz for the
+    /// numbers of the map.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Draw another pane of the view: detections, super_token, routing, polarized,
+    /// position_sensitive, layers.
+    #[arg(long, value_name = "PANE")]
+    pub pane: Option<String>,
+    /// Pixels per point of a PNG, 0.5 to 4.
+    #[arg(long, default_value_t = 2.0, value_parser = pixels_per_point, value_name = "X")]
+    pub scale: f32,
+    /// Where the network runs.
+    #[arg(long, default_value = "auto", value_name = "auto|cpu|cuda|metal")]
+    pub device: DeviceChoice,
 }
 
 /// Options of `layers`.
@@ -195,6 +219,13 @@ pub(super) fn side(text: &str) -> Result<usize, String> {
 }
 
 /// A number from 0 to 1.
+fn pixels_per_point(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(v) if (0.5..=4.0).contains(&v) => Ok(v),
+        _ => Err("expected a number from 0.5 to 4".into()),
+    }
+}
+
 fn share(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(v) if (0.0..=1.0).contains(&v) => Ok(v),

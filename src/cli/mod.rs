@@ -7,6 +7,7 @@ mod check;
 mod convert;
 mod layers;
 mod npz;
+mod render;
 mod report;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ pub fn main() -> ExitCode {
         Some(Command::Layers(args)) => layers::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Convert(args)) => convert::run(&args),
+        Some(Command::Render(args)) => render::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Screenshots(args)) => {
             crate::app::take_screenshots(AppOptions::default(), &args.out)

@@ -6,6 +6,7 @@ mod badges;
 mod device;
 mod figures;
 mod outcome;
+mod plan;
 mod probe;
 mod run;
 mod settings;

@@ -105,6 +105,8 @@ pub struct Timing {
     pub ran: usize,
     /// Rows of the network.
     pub rows: usize,
+    /// Levels of the detect head that ran, counted from its first.
+    pub levels: Vec<usize>,
     /// Time of each row that ran.
     pub by_row: BTreeMap<usize, Duration>,
 }

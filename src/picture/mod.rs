@@ -11,15 +11,18 @@ pub mod draw;
 pub mod figure;
 pub mod heat;
 pub mod letterbox;
+mod look;
 pub mod numbers;
 mod overlay;
 pub mod palette;
 pub mod photo;
+pub mod samples;
 pub mod text;
 
 pub use bars::Bars;
 pub use colormap::{Colormap, Range, Sampling};
 pub use figure::{Body, Figure};
 pub use letterbox::Letterbox;
+pub use look::Look;
 pub use overlay::{Heat, LabelledBox, Link, Mark, Overlay};
 pub use photo::Photo;

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Selection;
-use crate::app::pane::Look;
 use crate::attention::Trace;
 use crate::attention::view::{Answer, Asked, Body, Overlay, Question, Turn};
 use crate::engine::Placement;
+use crate::picture::Look;
 
 /// What is asked of a mechanism.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,14 @@ pub fn unit(
         let cell = place.cell(selection.point?)?;
         trace.unit_at(cell, selection.iteration)
     })
+}
+
+/// The unit in the middle of a map.
+pub fn middle_unit(trace: &dyn Trace) -> Option<usize> {
+    let [h, w] = trace.map();
+    let grid = trace.units()?.grid;
+    let central = (grid[0] / 2) * grid[1] + grid[1] / 2;
+    trace.unit_at([h / 2, w / 2], None).or(Some(central))
 }
 
 /// How the maps of a mechanism look before anyone has changed it.

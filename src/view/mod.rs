@@ -5,8 +5,18 @@
 
 mod asking;
 mod camera;
+mod examples;
+mod export;
+mod figure;
+mod file;
 mod selection;
+mod source;
 
-pub use asking::{Asking, asked, first_look, unit};
+pub use asking::{Asking, asked, first_look, middle_unit, unit};
 pub use camera::Camera;
+pub use examples::{EXAMPLES, Example};
+pub use export::Export;
+pub use figure::{Computed, DETECTIONS};
+pub use file::{Known, View, ViewFile};
 pub use selection::Selection;
+pub use source::{ModelSource, PhotoSource, lasting};

@@ -8,7 +8,7 @@ mod detections;
 mod network;
 
 pub use config::{Config, Row, Scale};
-pub use detect::{Detect, Level, RawHead};
+pub use detect::{Detect, Level, RawHead, RawLevel};
 pub use detections::{
     Detection, Head, MAX_DETECTIONS, Thresholds, decode, detections, iou, smallest_at, top_k,
 };

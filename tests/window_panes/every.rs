@@ -9,14 +9,13 @@ use egui::accesskit::Role;
 use egui::{Theme, pos2, vec2};
 use egui_kittest::kittest::Queryable;
 
-use crate::window::{FRAME, PANES, Window, canvas, cat, hover, press, run, trace};
+use crate::window::{FRAME, PANES, Window, ask, canvas, cat, hover, press, run, trace};
 use crate::{SIZE, open};
 
 #[test]
 fn the_look_is_set_by_hand() {
-    let mut harness = open("super_tokens", cat());
-    harness.get_by_label("affinity").click();
-    harness.run_ok();
+    let mut harness = open("super_token", cat());
+    ask(&mut harness, "affinity");
     let slider = harness.get_by_role_and_label(Role::Slider, "opacity");
     slider.set_value_accesskit(0.25);
     harness.run_ok();
@@ -27,7 +26,7 @@ fn the_look_is_set_by_hand() {
     harness.run_ok();
     harness.get_by_label("Magma").click();
     harness.run_ok();
-    let look = harness.state().looks["super_tokens"];
+    let look = harness.state().looks["super_token"];
     assert_eq!(look.opacity, 0.25);
     assert_eq!(look.sampling, Sampling::Smooth);
     assert_eq!(look.colormap, Colormap::Magma);
@@ -72,7 +71,7 @@ fn wheel_drag_and_double_click_move_the_camera() {
 
 #[test]
 fn arrow_keys_step_from_region_to_region() {
-    let mut harness = open("routed_regions", cat());
+    let mut harness = open("routing", cat());
     let bra: &RoutingTrace = trace(cat());
     harness.get_by_label("Routed regions canvas").focus();
     harness.run_ok();
@@ -81,7 +80,7 @@ fn arrow_keys_step_from_region_to_region() {
     harness.key_press(egui::Key::ArrowDown);
     harness.run_ok();
     let expected = bra.central_region() + 1 + bra.n_win;
-    assert_eq!(harness.state().selection.region, Some(expected));
+    assert_eq!(harness.state().selection.units.get(&8), Some(&expected));
 }
 
 #[test]
@@ -122,7 +121,7 @@ fn a_model_without_the_mechanism_is_met_with_a_sentence() {
     std::fs::copy(source.join(weights), folder.path().join(weights)).unwrap();
     let model = attnscope::checkpoint::Model::open(folder.path(), &candle_core::Device::Cpu);
     let outcome = run(&std::sync::Arc::new(model.unwrap()), &[], 0.25);
-    let harness = open("super_tokens", &outcome);
+    let harness = open("super_token", &outcome);
     harness.get_by_label_contains("This model has no layer for “Super tokens”");
     harness.get_by_label_contains("StokenAttention");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use attnscope::app::pane::{Camera, Context, Look, Pane, Selection};
+use attnscope::app::pane::{Asking, Camera, Context, Look, Pane, Selection};
 use attnscope::app::panes;
 use attnscope::attention::{KnobValue, Trace, Watch};
 use attnscope::checkpoint::Model;
@@ -17,9 +17,9 @@ use egui_kittest::kittest::Queryable;
 /// Every pane with the accessible name of its canvas.
 pub const PANES: [(&str, &str); 4] = [
     ("detections", "Detections canvas"),
-    ("super_tokens", "Super tokens canvas"),
-    ("routed_regions", "Routed regions canvas"),
-    ("polarized", "Spatial weight canvas"),
+    ("super_token", "Super tokens canvas"),
+    ("routing", "Routed regions canvas"),
+    ("polarized", "Polarized weights canvas"),
 ];
 
 /// Seconds between frames.
@@ -32,6 +32,7 @@ pub struct Window {
     pub newest: u64,
     pub settings: Settings,
     pub selection: Selection,
+    pub asking: BTreeMap<String, Asking>,
     pub looks: BTreeMap<String, Look>,
     pub camera: Camera,
 }
@@ -53,6 +54,7 @@ impl Window {
             newest: 1,
             settings: Settings::default(),
             selection: Selection::default(),
+            asking: BTreeMap::new(),
             looks: BTreeMap::new(),
             camera: Camera::default(),
         }
@@ -64,6 +66,7 @@ impl Window {
             newest: self.newest,
             settings: &mut self.settings,
             selection: &mut self.selection,
+            asking: &mut self.asking,
             looks: &mut self.looks,
             camera: &mut self.camera,
         };
@@ -138,6 +141,18 @@ pub fn press(harness: &mut Harness<'_, Window>, at: Pos2) {
             modifiers: egui::Modifiers::NONE,
         });
     }
+    harness.run_ok();
+}
+
+/// Chooses a question of the pane.
+pub fn ask(harness: &mut Harness<'_, Window>, title: &str) {
+    harness
+        .get_by_role_and_label(egui::accesskit::Role::ComboBox, "question")
+        .click();
+    harness.run_ok();
+    harness
+        .get_by_role_and_label(egui::accesskit::Role::Button, title)
+        .click();
     harness.run_ok();
 }
 

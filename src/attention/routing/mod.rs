@@ -10,8 +10,10 @@
 mod block;
 mod build;
 mod open;
+mod overlap;
 mod pool;
 mod project;
+mod questions;
 mod read;
 mod regions;
 mod route;

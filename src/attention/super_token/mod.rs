@@ -8,7 +8,10 @@
 
 mod around;
 mod build;
+mod composed;
 mod erased;
+mod parts;
+mod questions;
 mod refine;
 mod trace;
 

@@ -43,12 +43,10 @@ pub fn selection(
 /// The attention of a unit is kept only where it is asked for: of the middle one, if none is
 /// pressed.
 pub fn ask_for(cx: &mut Context<'_>, seen: &Seen<'_>) {
-    let row = seen.layer.of.row;
-    if let (None, Some(Units { grid, .. })) = (seen.asked.unit, seen.trace.units()) {
-        let [h, w] = seen.trace.map();
-        let at = seen.trace.unit_at([h / 2, w / 2], seen.asked.iteration);
-        let middle = (grid[0] / 2) * grid[1] + grid[1] / 2;
-        cx.selection.units.insert(row, at.unwrap_or(middle));
+    if seen.asked.unit.is_none() {
+        let middle = view::middle_unit(seen.trace);
+        let row = seen.layer.of.row;
+        cx.selection.units.extend(middle.map(|unit| (row, unit)));
     }
 }
 

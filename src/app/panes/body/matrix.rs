@@ -79,12 +79,16 @@ fn hand(matrix: &Matrix, at: Rect, cell: egui::Vec2, response: &Response) -> Han
     let under = match matrix.labels.get(row * matrix.cols + col) {
         Some(label) => format!("{} {number} · {label}", matrix.quantity),
         None => format!(
-            "{} {row} · {} {col} · {} {number}",
-            matrix.row_label, matrix.col_label, matrix.quantity
+            "{} {} · {} {} · {} {number}",
+            matrix.row_label,
+            row * matrix.step,
+            matrix.col_label,
+            col * matrix.step,
+            matrix.quantity
         ),
     };
     Hand {
-        unit: (response.clicked() && matrix.labels.is_empty()).then_some(row),
+        unit: (response.clicked() && matrix.labels.is_empty()).then_some(row * matrix.step),
         under,
         ..Hand::default()
     }

@@ -1,0 +1,3 @@
+//! Numbers about maps and detections. Nothing here reads a file.
+
+pub mod evidence;
