@@ -146,7 +146,7 @@ impl App {
             layout, selection, ..
         } = &self.kept;
         let in_sight = self.panes.iter().filter(|p| layout.is_in_sight(p.id()));
-        let watched = in_sight.filter_map(|p| p.mechanism()).map(|m| m.id);
+        let watched = in_sight.flat_map(|p| p.mechanisms()).map(|m| m.id);
         self.session
             .wish(&self.kept.settings, &watched.collect(), selection);
     }

@@ -252,6 +252,11 @@ pub trait Trace: Any + Send + Sync + Debug {
         None
     }
 
+    /// What the attention read, `[C, H, W]`.
+    fn features(&self) -> Option<&Tensor> {
+        None
+    }
+
     /// The weight that each channel is scaled with, where there is one.
     fn channel_weights(&self) -> Option<&[f32]> {
         None

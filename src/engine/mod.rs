@@ -3,6 +3,7 @@
 
 mod ahead;
 mod badges;
+pub mod causal;
 mod device;
 mod figures;
 mod outcome;

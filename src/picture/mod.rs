@@ -22,7 +22,7 @@ pub mod text;
 pub use bars::Bars;
 pub use colormap::{Colormap, Range, Sampling};
 pub use figure::{Body, Figure};
-pub use letterbox::Letterbox;
+pub use letterbox::{FILL, Letterbox};
 pub use look::Look;
 pub use overlay::{Heat, LabelledBox, Link, Mark, Overlay};
 pub use photo::Photo;

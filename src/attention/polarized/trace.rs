@@ -117,6 +117,10 @@ impl Trace for PolarizedTrace {
         Some(self.channel_weight.data())
     }
 
+    fn features(&self) -> Option<&Tensor> {
+        Some(&self.input)
+    }
+
     fn bytes(&self) -> usize {
         let arrays = [
             &self.channel_weight,

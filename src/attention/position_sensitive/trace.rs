@@ -166,6 +166,10 @@ impl Trace for PositionSensitiveTrace {
         Some(read.iter().copied().enumerate().collect())
     }
 
+    fn features(&self) -> Option<&Tensor> {
+        Some(&self.input)
+    }
+
     fn bytes(&self) -> usize {
         let maps: usize = self.attentions.iter().map(HeadMaps::bytes).sum();
         maps + 4 * (self.input.elem_count() + self.output.elem_count())

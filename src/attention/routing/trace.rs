@@ -272,6 +272,10 @@ impl Trace for RoutingTrace {
         reads.then(|| routes().collect())
     }
 
+    fn features(&self) -> Option<&Tensor> {
+        Some(&self.input)
+    }
+
     fn bytes(&self) -> usize {
         let tokens: usize = self.token_attention.values().map(Array::bytes).sum();
         self.affinity.bytes()

@@ -330,6 +330,10 @@ impl Trace for SuperTokenTrace {
         Some(read.iter().copied().enumerate().collect())
     }
 
+    fn features(&self) -> Option<&Tensor> {
+        Some(&self.input)
+    }
+
     fn bytes(&self) -> usize {
         let arrays = [&self.stoken_in, &self.stoken_out, &self.column_sum];
         let arrays = arrays.into_iter().chain(&self.token_attention);
