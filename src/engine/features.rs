@@ -179,7 +179,7 @@ impl LastCopy {
             row,
             module: layer.map_or_else(String::new, |l| l.name.clone()),
             maps,
-            badges: badges::of_row(&wish.model, row, knobs.unwrap_or(&none)),
+            badges: badges::of_row(&wish.model, row, knobs.unwrap_or(&none), &wish.settings),
         }))
     }
 }

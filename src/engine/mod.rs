@@ -3,6 +3,7 @@
 
 mod ahead;
 mod badges;
+pub mod causal;
 mod device;
 mod evaluate;
 mod features;

@@ -228,7 +228,8 @@ impl Run<'_> {
         let none = Knobs::new();
         let knobs = self.plan.knobs(row).unwrap_or(&none);
         let watch = &self.plan.watch[row];
-        let (output, trace) = layer.run(&sources, knobs, watch, self.plan.head)?;
+        let set = (knobs, self.plan.erased.get(&row));
+        let (output, trace) = layer.run_without(&sources, set, watch, self.plan.head)?;
         self.timing.by_row.insert(row, began.elapsed());
         let Output::Map(map) = output else {
             return Err(candle_core::Error::msg("boxes in place of a map").into());
@@ -297,7 +298,7 @@ impl Run<'_> {
 
     fn layer_trace(&self, row: usize, trace: Arc<dyn Trace>) -> LayerTrace {
         let legal = self.plan.legal.get(&row).cloned().unwrap_or_default();
-        let badges = badges::of_row(&self.wish.model, row, &legal.values);
+        let badges = badges::of_row(&self.wish.model, row, &legal.values, &self.wish.settings);
         LayerTrace {
             wish: self.wish.number,
             row,
@@ -328,12 +329,6 @@ fn detect(wish: &Wish, scene: &Scene, raw: Option<&RawHead>, head: Head) -> Dete
         list,
         head,
         thresholds,
-        badges: wish
-            .model
-            .network
-            .head_row()
-            .and_then(|row| badges::random(&wish.model, row))
-            .into_iter()
-            .collect(),
+        badges: badges::of_detections(&wish.model, &wish.settings),
     }
 }

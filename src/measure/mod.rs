@@ -2,6 +2,7 @@
 
 mod activation;
 mod average_precision;
+pub mod evidence;
 mod matching;
 #[cfg(test)]
 mod reference;

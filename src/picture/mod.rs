@@ -31,7 +31,7 @@ pub use bars::Bars;
 pub use colormap::{Colormap, Range, Sampling};
 pub use figure::{Body, Figure, Panel};
 pub use gallery::Gallery;
-pub use letterbox::Letterbox;
+pub use letterbox::{FILL, Letterbox};
 pub use look::{Coloring, Contour, Look, Origin, RangeRule, range_words};
 pub use matrix::Matrix;
 pub use overlay::{Heat, LabelledBox, Link, Mark, Overlay};

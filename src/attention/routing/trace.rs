@@ -264,6 +264,18 @@ impl Trace for RoutingTrace {
         facts::facts(self, asked)
     }
 
+    /// Each routed region alike: how much of it is read only token attention says.
+    fn reads(&self, unit: usize) -> Option<Vec<(usize, f32)>> {
+        let reads = unit < self.regions() && self.weights.row(unit).iter().any(|w| *w > 0.0);
+        let share = 1.0 / self.topk.max(1) as f32;
+        let routes = || self.routes(unit).into_iter().map(|(to, _)| (to, share));
+        reads.then(|| routes().collect())
+    }
+
+    fn features(&self) -> Option<&Tensor> {
+        Some(&self.input)
+    }
+
     fn bytes(&self) -> usize {
         let tokens: usize = self.token_attention.values().map(Array::bytes).sum();
         self.affinity.bytes()

@@ -324,6 +324,16 @@ impl Trace for SuperTokenTrace {
         facts::facts(self, asked)
     }
 
+    fn reads(&self, unit: usize) -> Option<Vec<(usize, f32)>> {
+        self.token_attention.as_ref()?;
+        let read = self.reads_from(unit, None).values;
+        Some(read.iter().copied().enumerate().collect())
+    }
+
+    fn features(&self) -> Option<&Tensor> {
+        Some(&self.input)
+    }
+
     fn bytes(&self) -> usize {
         let arrays = [&self.stoken_in, &self.stoken_out, &self.column_sum];
         let arrays = arrays.into_iter().chain(&self.token_attention);
