@@ -114,6 +114,17 @@ pub struct Answer {
     pub chosen: String,
 }
 
+impl From<View> for Answer {
+    /// The picture alone.
+    fn from(view: View) -> Self {
+        Self {
+            view,
+            beside: Vec::new(),
+            chosen: String::new(),
+        }
+    }
+}
+
 /// What the cells of a layer are grouped into: super tokens, regions, or the tokens themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Units {

@@ -12,7 +12,7 @@ const PARTITION: Question = Question {
     id: "partition",
     title: "partition",
     help: "Borders between super tokens: each pixel belongs to the one with the largest affinity",
-    turns: &[Turn::Unit, Turn::Iteration],
+    turns: &[Turn::Iteration],
 };
 const AFFINITY: Question = Question {
     id: "affinity",
