@@ -6,7 +6,7 @@
 //! app        cli           the window | the same engine without a window
 //! view                     what is looked at, as data: pressed, asked, figures, view files
 //! engine                   picture + model + settings -> outcome, reuse, worker thread
-//! picture  checkpoint
+//! picture  checkpoint  dataset  measure
 //! yolo                     configuration, blocks, network, detections
 //! attention                super tokens, routing, polarized, position-sensitive
 //! kernels                  the few operations candle's own are too slow for
@@ -19,6 +19,7 @@ pub mod app;
 pub mod attention;
 pub mod checkpoint;
 pub mod cli;
+pub mod dataset;
 pub mod engine;
 mod error;
 mod files;

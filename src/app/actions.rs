@@ -13,7 +13,7 @@ use super::window::App;
 use crate::attention::MECHANISMS;
 use crate::checkpoint::Model;
 use crate::picture::Photo;
-use crate::view::{DETECTIONS, PhotoSource, ViewFile};
+use crate::view::{DETECTIONS, PhotoSource, View, ViewFile};
 
 /// Seconds between looks at which recent files are still there.
 const RECENT_SECONDS: f64 = 2.0;
@@ -213,7 +213,10 @@ impl App {
     /// Writes or copies what was asked for, beside the window.
     fn export_now(&mut self, wish: export::Wish) {
         let snapshot = self.session.snapshot().clone();
-        let view = self.kept.view("");
+        let view = View {
+            shared: self.shared.range(),
+            ..self.kept.view("")
+        };
         match wish {
             export::Wish::Save(job, path) => {
                 let file = match (self.photo(), self.model()) {

@@ -9,38 +9,41 @@ use egui::{
 
 use super::canvas::SMALL;
 use crate::picture::numbers::{tick_labels, value_label};
-use crate::picture::{Colormap, Range};
+use crate::picture::{Coloring, Colormap, Range};
 
 /// Width that a colour bar needs, in points.
 pub const WIDTH: f32 = 82.0;
 const BAR: f32 = 14.0;
-
-/// A range in words: `affinity 0.0003 to 0.412`, or `affinity flat at 0.5`.
-pub fn range_text(quantity: &str, range: Range) -> String {
-    if range.is_flat() {
-        return format!("{quantity} flat at {}", value_label(range.middle(), 4));
-    }
-    let [low, high] = [range.min, range.max].map(|v| value_label(v, 4));
-    format!("{quantity} {low} to {high}")
-}
+/// Share of the width that the colours of hidden values keep.
+const HIDDEN: f32 = 0.25;
 
 /// A vertical colour bar in `rect`, largest value at the top. `marker` is the value under the
-/// pointer.
+/// pointer. Where other values than the map's own are shown, the range of the map stands below.
 pub fn color_bar(
     ui: &mut Ui,
     rect: Rect,
-    colormap: Colormap,
-    range: Range,
+    coloring: &Coloring,
     quantity: &str,
     marker: Option<f32>,
 ) {
-    let text = range_text(quantity, range);
+    let range = coloring.range;
+    let text = coloring.words(quantity);
     let id = ui.scope_id().with("colour bar");
     let response = ui.interact(rect, id, Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &text));
     let painter = ui.painter_at(rect);
     let font = FontId::proportional(SMALL);
     let line = SMALL + 3.0;
+    let rect = match coloring.is_cut() {
+        true => raw_range(
+            &painter,
+            rect,
+            coloring.raw,
+            line,
+            ui.visuals().weak_text_color(),
+        ),
+        false => rect,
+    };
     // The ticks at both ends stick out by half a line.
     let bar = Rect::from_min_max(
         rect.min + vec2(8.0, line / 2.0 + 1.0),
@@ -49,7 +52,7 @@ pub fn color_bar(
     if bar.height() < 8.0 {
         return;
     }
-    gradient(&painter, bar, colormap, range.is_flat());
+    gradient(&painter, bar, coloring);
     let visuals = ui.visuals();
     let outline = Stroke::new(1.0, visuals.weak_text_color());
     painter.rect_stroke(bar, 0, outline, StrokeKind::Outside);
@@ -101,15 +104,37 @@ pub fn color_bar(
     response.on_hover_text(text);
 }
 
-/// The colours from bottom to top; one colour where the map is flat.
-fn gradient(painter: &Painter, bar: Rect, colormap: Colormap, flat: bool) {
+/// Writes the range of the map at the bottom; returns what is left above it.
+fn raw_range(painter: &Painter, rect: Rect, raw: Range, line: f32, ink: Color32) -> Rect {
+    let font = FontId::proportional(SMALL);
+    let [low, high] = [raw.min, raw.max].map(|v| value_label(v, 3));
+    for (i, text) in [format!("map {low}"), format!("to {high}")]
+        .iter()
+        .enumerate()
+    {
+        let at = pos2(rect.left() + 2.0, rect.bottom() - (1.0 - i as f32) * line);
+        painter.text(at, Align2::LEFT_BOTTOM, text, font.clone(), ink);
+    }
+    let top = rect.bottom() - 2.0 * line - 2.0;
+    Rect::from_min_max(rect.min, pos2(rect.right(), top.max(rect.top())))
+}
+
+/// The colours from bottom to top; one colour where the map is flat. Where values are hidden, the
+/// ground is seen in a part of the width.
+fn gradient(painter: &Painter, bar: Rect, coloring: &Coloring) {
     const STEPS: u32 = 64;
+    let flat = coloring.range.is_flat();
     let mut mesh = Mesh::default();
     for i in 0..=STEPS {
         let t = i as f32 / STEPS as f32;
-        let [r, g, b] = colormap.sample(if flat { 0.5 } else { t });
+        let [r, g, b] = coloring.sample(if flat { 0.5 } else { t });
         let y = bar.bottom() - t * bar.height();
-        for x in [bar.left(), bar.right()] {
+        let value = coloring.range.min + t * (coloring.range.max - coloring.range.min);
+        let right = match coloring.hides(value) {
+            true => bar.left() + HIDDEN * bar.width(),
+            false => bar.right(),
+        };
+        for x in [bar.left(), right] {
             mesh.colored_vertex(pos2(x, y), Color32::from_rgb(r, g, b));
         }
         if i > 0 {
@@ -159,22 +184,4 @@ pub fn swatch(painter: &Painter, rect: Rect, colormap: Colormap) {
         }
     }
     painter.add(Shape::mesh(mesh));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_is_said_in_words_and_a_flat_one_as_flat() {
-        let range = |min, max| Range { min, max };
-        assert_eq!(
-            range_text("affinity", range(0.003, 0.41234)),
-            "affinity 0.003 to 0.4123"
-        );
-        assert_eq!(
-            range_text("spatial weight", range(0.5, 0.5)),
-            "spatial weight flat at 0.5"
-        );
-    }
 }

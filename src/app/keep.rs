@@ -108,6 +108,7 @@ impl Kept {
             asking: self.asking.clone(),
             looks: self.looks.clone(),
             camera: self.camera,
+            shared: None,
         }
     }
 

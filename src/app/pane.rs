@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::attention::Mechanism;
+use crate::attention::view::Heat;
 use crate::engine::{LayerTrace, Settings, Snapshot};
 pub use crate::picture::Look;
+use crate::picture::{Range, RangeRule};
 pub use crate::view::{Asking, Camera, Selection};
 use crate::yolo;
 
@@ -25,6 +27,10 @@ pub trait Pane {
     fn mechanisms(&self) -> Vec<&'static Mechanism> {
         self.mechanism().into_iter().collect()
     }
+    /// The row whose feature maps it looks at. Only asked while the pane is on the screen.
+    fn features(&self, _selection: &Selection) -> Option<usize> {
+        None
+    }
     /// Draws the pane.
     fn ui(&mut self, ui: &mut egui::Ui, cx: &mut Context<'_>);
 }
@@ -43,8 +49,35 @@ pub struct Context<'a> {
     pub asking: &'a mut BTreeMap<String, Asking>,
     /// How maps look, by pane.
     pub looks: &'a mut BTreeMap<String, Look>,
+    /// The range of the maps that share one.
+    pub shared: &'a mut Shared,
     /// Pan and zoom, shared by all panes that show the photograph.
     pub camera: &'a mut Camera,
+}
+
+/// The range of maps that are compared: those of all panes whose look says so.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Shared(BTreeMap<&'static str, Range>);
+
+impl Shared {
+    /// Notes the map that a pane shows now, and gives the range that it shares.
+    pub fn follow(&mut self, pane: &'static str, look: &Look, map: Option<&Heat>) -> Option<Range> {
+        match map.filter(|_| look.rule == RangeRule::Shared) {
+            Some(map) => self.0.insert(pane, look.own_range(&map.values)),
+            None => self.0.remove(pane),
+        };
+        self.range()
+    }
+
+    /// The range that holds all of them.
+    pub fn range(&self) -> Option<Range> {
+        self.0.values().copied().reduce(Range::union)
+    }
+
+    /// Forgets a pane that is not on the screen any more.
+    pub fn retain(&mut self, in_sight: impl Fn(&str) -> bool) {
+        self.0.retain(|pane, _| in_sight(pane));
+    }
 }
 
 impl<'a> Context<'a> {

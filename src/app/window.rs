@@ -11,7 +11,7 @@ use super::export::ExportDialog;
 use super::keep::Kept;
 use super::layout::Layout;
 use super::open::{Opener, Wanted};
-use super::pane::{Context, Pane};
+use super::pane::{Context, Pane, Shared};
 use super::session::Session;
 use super::source_strip::SourceStrip;
 use super::toasts::{Message, Toasts};
@@ -40,6 +40,8 @@ pub struct App {
     pub(super) report_open: bool,
     pub(super) welcome_open: bool,
     pub(super) export: Option<ExportDialog>,
+    /// The range of the maps that are compared.
+    pub(super) shared: Shared,
     /// Where the open photograph is found again.
     pub(super) photo_source: Option<PhotoSource>,
 }
@@ -87,6 +89,7 @@ impl App {
             // A state that can be kept, but was not: the program is new here.
             welcome_open: storage.is_some_and(Kept::is_none),
             export: None,
+            shared: Shared::default(),
             photo_source: None,
         })
     }
@@ -145,10 +148,12 @@ impl App {
         let Kept {
             layout, selection, ..
         } = &self.kept;
-        let in_sight = self.panes.iter().filter(|p| layout.is_in_sight(p.id()));
-        let watched = in_sight.flat_map(|p| p.mechanisms()).map(|m| m.id);
-        self.session
-            .wish(&self.kept.settings, &watched.collect(), selection);
+        self.shared.retain(|pane| layout.is_in_sight(pane));
+        let in_sight = || self.panes.iter().filter(|p| layout.is_in_sight(p.id()));
+        let watched = in_sight().flat_map(|p| p.mechanisms()).map(|m| m.id);
+        let features = in_sight().find_map(|p| p.features(selection));
+        let (settings, watched) = (&self.kept.settings, watched.collect());
+        self.session.wish(settings, &watched, features, selection);
     }
 
     /// What arrives through the window: dropped files, and pictures or paths from the clipboard.
@@ -268,6 +273,7 @@ impl App {
             selection,
             asking,
             looks,
+            shared: &mut self.shared,
             camera,
         };
         layout.show(ui, &mut self.panes, cx, asks);

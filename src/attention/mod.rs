@@ -10,6 +10,7 @@ mod array;
 mod erasure;
 mod heads;
 pub mod knobs;
+mod lines;
 pub mod polarized;
 pub mod position_sensitive;
 pub mod routing;

@@ -108,6 +108,11 @@ impl Plan {
                 }
             }
         }
+        if let Some(row) = wish.settings.features_on(&wish.model) {
+            needed[row] = true;
+            // Asked for again after the next change, and read by the row that is stepped to next.
+            self.keep[row] = true;
+        }
         for row in (0..layers.len()).rev() {
             if !needed[row] {
                 continue;

@@ -7,9 +7,10 @@ use std::time::Instant;
 use candle_core::{DType, Tensor};
 
 use super::badges;
+use super::features::LastCopy;
 use super::plan::Plan;
 use super::store::{Entry, Store};
-use super::{Detected, LayerTrace, Outcome, Scene, Settings, Timing};
+use super::{Detected, FeatureMaps, LayerTrace, Outcome, Scene, Settings, Timing};
 use crate::attention::{Knobs, Trace};
 use crate::checkpoint::Model;
 use crate::picture::{Letterbox, Photo};
@@ -38,6 +39,8 @@ pub trait Listener {
     fn layer(&mut self, row: usize, rows: usize, name: &str) -> bool;
     /// The trace of an attention row is there, before the detections.
     fn trace(&mut self, scene: &Arc<Scene>, trace: &Arc<LayerTrace>);
+    /// The feature maps that were wanted are there, before the detections.
+    fn features(&mut self, _scene: &Arc<Scene>, _features: &Arc<FeatureMaps>) {}
 }
 
 /// Nobody watches.
@@ -52,6 +55,7 @@ impl Listener for () {
 pub struct Engine {
     store: Store,
     scene: Option<Arc<Scene>>,
+    copied: LastCopy,
 }
 
 impl Default for Engine {
@@ -66,6 +70,7 @@ impl Engine {
         Self {
             store: Store::new(budget),
             scene: None,
+            copied: LastCopy::default(),
         }
     }
 
@@ -95,11 +100,13 @@ impl Engine {
         let mut run = Run {
             plan: Plan::new(wish, &scene, &mut self.store),
             store: &mut self.store,
+            copied: &mut self.copied,
             wish,
             scene: &scene,
             input: None,
             maps: vec![None; rows],
             traces: BTreeMap::new(),
+            features: None,
             raw: None,
             timing: Timing {
                 rows,
@@ -112,6 +119,7 @@ impl Engine {
         let Run {
             plan,
             traces,
+            features,
             raw,
             mut timing,
             ..
@@ -123,6 +131,7 @@ impl Engine {
             scene,
             traces,
             detected: Arc::new(detected),
+            features,
             timing,
         })
     }
@@ -152,6 +161,7 @@ impl Engine {
 struct Run<'a> {
     plan: Plan,
     store: &'a mut Store,
+    copied: &'a mut LastCopy,
     wish: &'a Wish,
     scene: &'a Arc<Scene>,
     /// The picture, once somebody has read it.
@@ -159,6 +169,7 @@ struct Run<'a> {
     /// What the rows put out, as long as somebody needs it.
     maps: Vec<Option<Tensor>>,
     traces: BTreeMap<usize, Arc<LayerTrace>>,
+    features: Option<Arc<FeatureMaps>>,
     /// What the detect head put out.
     raw: Option<RawHead>,
     timing: Timing,
@@ -189,6 +200,14 @@ impl Run<'_> {
                 let trace = Arc::new(self.layer_trace(row, trace));
                 listener.trace(self.scene, &trace);
                 self.traces.insert(row, trace);
+            }
+            if self.wish.settings.features == Some(row) {
+                let key = self.plan.keys[row];
+                let maps = self
+                    .copied
+                    .of(self.wish, row, self.plan.knobs(row), key, &map)?;
+                listener.features(self.scene, &maps);
+                self.features = Some(maps);
             }
             self.maps[row] = Some(map);
         }

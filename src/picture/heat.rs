@@ -1,22 +1,13 @@
 //! Maps as coloured pixels: the one way from values to colours, for the window and for files.
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use super::{Colormap, Range, Sampling};
+use super::{Coloring, Sampling};
 
-/// How a map is coloured.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Paint {
-    /// Colours.
-    pub colormap: Colormap,
-    /// Values the colours are stretched over.
-    pub range: Range,
-    /// Cells or smooth.
-    pub sampling: Sampling,
-    /// 0 (invisible) … 1 (hides what lies below).
-    pub opacity: f32,
-}
+/// Smooth maps are enlarged by at most this much…
+const SMOOTH_FACTOR: usize = 8;
+/// … and to sides of at most about this many pixels.
+const SMOOTH_SIDE: usize = 512;
 
 /// A map of values: `rows × cols`, row by row. Borrowed, cheap to copy.
 #[derive(Clone, Copy, Debug)]
@@ -33,17 +24,44 @@ impl<'a> Map<'a> {
         fits.then_some(Self { values, rows, cols })
     }
 
-    /// The map as `height × width` straight RGBA pixels; missing values (NaN) are transparent.
-    pub fn rgba(&self, paint: &Paint, width: usize, height: usize) -> Vec<u8> {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The value of a cell that the map has.
+    pub(super) fn at(&self, row: usize, col: usize) -> f32 {
+        self.values[row * self.cols + col]
+    }
+
+    /// The map as `height × width` straight RGBA pixels; missing values (NaN) and those
+    /// that the colouring hides are transparent.
+    pub fn rgba(&self, coloring: &Coloring, width: usize, height: usize) -> Vec<u8> {
         let all = [0.0, 0.0, self.cols as f32, self.rows as f32];
-        self.window_rgba(paint, all, width, height)
+        self.window_rgba(coloring, all, width, height)
+    }
+
+    /// The map as width, height and straight RGBA pixels: one pixel per cell, or more where it is
+    /// smooth.
+    pub fn texels(&self, coloring: &Coloring) -> ([usize; 2], Vec<u8>) {
+        let factor = match coloring.sampling {
+            Sampling::Nearest => 1,
+            Sampling::Smooth => (SMOOTH_SIDE / self.rows.max(self.cols)).clamp(1, SMOOTH_FACTOR),
+        };
+        let size = [self.cols * factor, self.rows * factor];
+        (size, self.rgba(coloring, size[0], size[1]))
     }
 
     /// A part of the map, given in cells as `[x1, y1, x2, y2]`, as `height × width` straight RGBA
     /// pixels. What lies outside the map is transparent, as are missing values.
     pub fn window_rgba(
         &self,
-        paint: &Paint,
+        coloring: &Coloring,
         window: [f32; 4],
         width: usize,
         height: usize,
@@ -53,18 +71,17 @@ impl<'a> Map<'a> {
             return pixels;
         }
         let [x1, y1, x2, y2] = window;
-        let columns = taps(x1, x2, width, self.cols, paint.sampling);
-        let rows = taps(y1, y2, height, self.rows, paint.sampling);
-        let alpha = (paint.opacity.clamp(0.0, 1.0) * 255.0).round() as u8;
+        let columns = taps(x1, x2, width, self.cols, coloring.sampling);
+        let rows = taps(y1, y2, height, self.rows, coloring.sampling);
+        let opacity = (coloring.opacity * 255.0).round() as u8;
         let lines = pixels.par_chunks_mut(width * 4).zip(&rows);
         lines.for_each(|(line, row)| {
             let Some(row) = row else { return };
             for (pixel, column) in line.as_chunks_mut::<4>().0.iter_mut().zip(&columns) {
                 let Some(column) = column else { continue };
-                let value = self.blend(row, column);
-                if !value.is_nan() {
-                    let [r, g, b] = paint.colormap.sample(paint.range.position(value));
-                    *pixel = [r, g, b, alpha];
+                let [r, g, b, alpha] = coloring.color(self.blend(row, column));
+                if alpha > 0 {
+                    *pixel = [r, g, b, opacity];
                 }
             }
         });
@@ -74,7 +91,7 @@ impl<'a> Map<'a> {
     /// Bilinear value between four cells. Next to a value that is not finite, that of the nearest
     /// cell: a hole in the map stays as large as it is.
     fn blend(&self, row: &Tap, column: &Tap) -> f32 {
-        let at = |r: usize, c: usize| self.values[r * self.cols + c];
+        let at = |r: usize, c: usize| self.at(r, c);
         if row.part == 0.0 && column.part == 0.0 {
             return at(row.first, column.first);
         }
@@ -151,15 +168,18 @@ fn taps(start: f32, end: f32, count: usize, cells: usize, sampling: Sampling) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Colormap, Look, Range, RangeRule};
     use super::*;
 
-    fn grey(range: Range, sampling: Sampling) -> Paint {
-        Paint {
+    fn grey(range: Range, sampling: Sampling) -> Coloring {
+        let look = Look {
             colormap: Colormap::Grey,
-            range,
             sampling,
             opacity: 1.0,
-        }
+            rule: RangeRule::Locked(range),
+            ..Look::default()
+        };
+        look.coloring(&[], None)
     }
 
     /// The red of each pixel, or `None` where transparent.
@@ -185,12 +205,26 @@ mod tests {
         let pixels = map.rgba(&grey(Range::UNIT, Sampling::Smooth), 4, 1);
         assert_eq!(reds(&pixels), [0, 64, 191, 255].map(Some));
         // On the values, not on the colours: halfway in value is the middle of the colour map.
-        let paint = Paint {
+        let paint = Coloring {
             colormap: Colormap::Turbo,
             ..grey(Range::UNIT, Sampling::Smooth)
         };
         let pixels = map.rgba(&paint, 1, 1);
         assert_eq!(pixels[..3], Colormap::Turbo.sample(0.5));
+    }
+
+    #[test]
+    fn smooth_maps_get_more_pixels_and_wide_ones_are_not_blown_up() {
+        let size = |rows: usize, cols: usize, sampling| {
+            let values = vec![0.0; rows * cols];
+            let map = Map::new(&values, rows, cols).unwrap();
+            let (size, pixels) = map.texels(&grey(Range::UNIT, sampling));
+            assert_eq!(pixels.len(), 4 * size[0] * size[1]);
+            size
+        };
+        assert_eq!(size(1, 2, Sampling::Nearest), [2, 1]);
+        assert_eq!(size(1, 2, Sampling::Smooth), [16, 8]);
+        assert_eq!(size(400, 600, Sampling::Smooth), [600, 400]);
     }
 
     #[test]
@@ -229,11 +263,25 @@ mod tests {
     #[test]
     fn opacity_is_the_alpha() {
         let map = Map::new(&[0.5], 1, 1).unwrap();
-        let paint = Paint {
+        let paint = Coloring {
             opacity: 0.6,
             ..grey(Range::UNIT, Sampling::Nearest)
         };
         assert_eq!(map.rgba(&paint, 1, 1), [128, 128, 128, 153]);
+    }
+
+    #[test]
+    fn what_the_look_hides_is_transparent() {
+        let look = Look {
+            threshold: Some(0.5),
+            opacity: 1.0,
+            ..Look::default()
+        };
+        let values = [0.0, 0.5, 1.0, f32::NAN];
+        let map = Map::new(&values, 1, 4).unwrap();
+        let pixels = map.rgba(&look.coloring(&values, None), 4, 1);
+        let alphas = pixels.as_chunks::<4>().0.iter().map(|p| p[3]);
+        assert!(alphas.eq([0, 255, 255, 0]));
     }
 
     #[test]

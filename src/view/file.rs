@@ -11,7 +11,7 @@ use super::source::{self, ModelSource, PhotoSource};
 use super::{Asking, Camera, Selection};
 use crate::checkpoint::Model;
 use crate::engine::Settings;
-use crate::picture::{Look, Photo};
+use crate::picture::{Look, Photo, Range};
 use crate::{Error, Result, files};
 
 /// Grows when older files can no longer be read.
@@ -36,6 +36,8 @@ pub struct View {
     pub looks: BTreeMap<String, Look>,
     /// Pan and zoom.
     pub camera: Camera,
+    /// The range of the maps that share one.
+    pub shared: Option<Range>,
 }
 
 /// Something with its digest, so that it is noticed when it has changed.

@@ -4,12 +4,13 @@ use attnscope::app::pane::Camera;
 use attnscope::attention::routing::RoutingTrace;
 use attnscope::attention::super_token::SuperTokenTrace;
 use attnscope::picture::numbers::value_label;
-use attnscope::picture::{Colormap, Range, Sampling};
+use attnscope::picture::{Colormap, Contour, Look, Range, RangeRule, Sampling, range_words};
 use egui::accesskit::Role;
 use egui::{Theme, pos2, vec2};
-use egui_kittest::kittest::Queryable;
+use egui_kittest::Harness;
+use egui_kittest::kittest::{AccessKitNode, NodeT, Queryable};
 
-use crate::window::{FRAME, PANES, Window, ask, canvas, cat, hover, press, run, trace};
+use crate::window::{FRAME, LAYERS, PANES, Window, ask, canvas, cat, hover, press, run, trace};
 use crate::{SIZE, open};
 
 #[test]
@@ -19,7 +20,12 @@ fn the_look_is_set_by_hand() {
     let slider = harness.get_by_role_and_label(Role::Slider, "opacity");
     slider.set_value_accesskit(0.25);
     harness.run_ok();
+    harness.get_by_label("More").click();
+    harness.run_ok();
     harness.get_by_label("smooth").click();
+    harness.run_ok();
+    harness.get_by_label("More").click();
+    harness.run_ok();
     harness
         .get_by_role_and_label(Role::ComboBox, "colormap")
         .click();
@@ -35,6 +41,75 @@ fn the_look_is_set_by_hand() {
     let range = Range::of(&sta.soft_map(0, sta.central_token()).values);
     let [low, high] = [range.min, range.max].map(|v| value_label(v, 4));
     harness.get_by_label(&format!("affinity {low} to {high}"));
+}
+
+/// The label of the colour bar.
+fn bar(harness: &Harness<'_, Window>, start: &str) -> String {
+    let begins = |node: &AccessKitNode<'_>| {
+        node.role() == Role::Image && node.label().is_some_and(|l| l.starts_with(start))
+    };
+    let node = harness.get_by(begins);
+    node.accesskit_node().label().unwrap()
+}
+
+#[test]
+fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
+    let mut harness = open("super_token", cat());
+    ask(&mut harness, "affinity");
+    let sta: &SuperTokenTrace = trace(cat());
+    let map = sta.soft_map(0, sta.central_token());
+    let raw = Range::of(&map.values);
+    let plain = bar(&harness, "affinity ");
+    assert_eq!(plain, format!("affinity {}", range_words(raw)));
+    harness.get_by_label("More").click();
+    harness.run_ok();
+
+    let slide = |harness: &mut Harness<'_, Window>, name: &str, value: f64| {
+        let slider = harness.get_by_role_and_label(Role::Slider, name);
+        slider.set_value_accesskit(value);
+        harness.run_ok();
+    };
+    harness.get_by_label("locked").click();
+    harness.run_ok();
+    let state = harness.state().looks["super_token"];
+    assert_eq!(state.rule, RangeRule::Locked(raw), "locked as it was");
+    harness.get_by_label("per map").click();
+    harness.run_ok();
+    // Most cells of the map are zero: the clip must reach those that are not.
+    slide(&mut harness, "clip", 0.5);
+    let clipped = bar(&harness, "affinity ");
+    let expected = format!("(clipped), map {}", range_words(raw));
+    assert!(clipped.ends_with(&expected), "{clipped}");
+
+    for (switch, slider, value) in [
+        ("threshold", "threshold value", 0.01),
+        ("top mass", "top mass value", 60.0),
+    ] {
+        harness.get_by_label(switch).click();
+        harness.run_ok();
+        slide(&mut harness, slider, value);
+    }
+    harness.get_by_label("levels").click();
+    harness.run_ok();
+    slide(&mut harness, "lines", 3.0);
+    harness.get_by_label("invert").click();
+    harness.get_by_label("border").click();
+    harness.run_ok();
+    let look = harness.state().looks["super_token"];
+    let expected = Look {
+        invert: true,
+        border: true,
+        clip: 0.5,
+        threshold: Some(0.01),
+        mass: Some(60.0),
+        contour: Contour::Levels(3),
+        ..Look::default()
+    };
+    assert_eq!(look, expected);
+    harness.get_by_label("Reset").click();
+    harness.run_ok();
+    assert_eq!(harness.state().looks["super_token"], Look::default());
+    assert_eq!(bar(&harness, "affinity "), plain);
 }
 
 #[test]
@@ -85,7 +160,7 @@ fn arrow_keys_step_from_region_to_region() {
 
 #[test]
 fn an_older_answer_is_called_stale_but_not_at_once() {
-    for (pane, _) in PANES {
+    for (pane, _) in PANES.into_iter().chain([LAYERS]) {
         let mut harness = open(pane, cat());
         harness.state_mut().newest = 2;
         harness.step();
@@ -100,7 +175,7 @@ fn an_older_answer_is_called_stale_but_not_at_once() {
 
 #[test]
 fn before_the_first_result_every_pane_waits() {
-    for (pane, _) in PANES {
+    for (pane, _) in PANES.into_iter().chain([LAYERS]) {
         let mut harness = Window::new(pane, None).open(SIZE, Theme::Light);
         harness.get_by_label("analysing…");
         harness.state_mut().newest = 0;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use attnscope::app::pane::{Asking, Camera, Context, Look, Pane, Selection};
+use attnscope::app::pane::{Asking, Camera, Context, Look, Pane, Selection, Shared};
 use attnscope::app::panes;
 use attnscope::attention::{KnobValue, Trace, Watch};
 use attnscope::checkpoint::Model;
@@ -22,6 +22,9 @@ pub const PANES: [(&str, &str); 4] = [
     ("polarized", "Polarized weights canvas"),
 ];
 
+/// The pane of all layers; its canvas is there once a map is enlarged.
+pub const LAYERS: (&str, &str) = ("layers", "Feature map canvas");
+
 /// Seconds between frames.
 pub const FRAME: f32 = 0.02;
 
@@ -34,6 +37,7 @@ pub struct Window {
     pub selection: Selection,
     pub asking: BTreeMap<String, Asking>,
     pub looks: BTreeMap<String, Look>,
+    pub shared: Shared,
     pub camera: Camera,
 }
 
@@ -45,6 +49,8 @@ impl Window {
             traces: outcome.traces.clone(),
             detected: Some(outcome.detected.clone()),
             timing: Some(outcome.timing.clone()),
+            row_times: outcome.timing.by_row.clone(),
+            features: outcome.features.clone(),
             fulfilled: 1,
             ..Snapshot::default()
         });
@@ -56,6 +62,7 @@ impl Window {
             selection: Selection::default(),
             asking: BTreeMap::new(),
             looks: BTreeMap::new(),
+            shared: Shared::default(),
             camera: Camera::default(),
         }
     }
@@ -68,6 +75,7 @@ impl Window {
             selection: &mut self.selection,
             asking: &mut self.asking,
             looks: &mut self.looks,
+            shared: &mut self.shared,
             camera: &mut self.camera,
         };
         self.pane.ui(ui, &mut cx);
@@ -104,6 +112,7 @@ pub fn bundled() -> Arc<Model> {
 pub fn run(model: &Arc<Model>, knobs: &[(usize, &str, usize)], confidence: f32) -> Outcome {
     let mut settings = Settings::default();
     settings.watch_all(model, &Watch::All);
+    settings.features = model.network.attention().map(|(row, _)| row).next();
     settings.thresholds.confidence = confidence;
     for (row, name, value) in knobs {
         let row = settings.knobs.entry(*row).or_default();

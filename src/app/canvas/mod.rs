@@ -12,7 +12,7 @@ use egui::{
     WidgetInfo, pos2, vec2,
 };
 
-pub use heat::{HeatLayer, Ranged, shown_range};
+pub use heat::HeatLayer;
 pub use labels::{Labels, SMALL, ink_on};
 pub use paint::{FAINT, LINE, Pen, QUERY, RELATED, cross, frame};
 pub use projection::{Projection, Stage};

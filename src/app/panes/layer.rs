@@ -107,7 +107,7 @@ pub fn wait(ui: &mut Ui, cx: &Context<'_>) {
     }
 }
 
-/// A sentence in the middle of a pane that has nothing else to show.
+/// A sentence where nothing can be shown.
 pub fn say(ui: &mut Ui, text: &str) {
     ui.vertical_centered(|ui| {
         ui.set_max_width((ui.available_width() - 16.0).clamp(60.0, 380.0));

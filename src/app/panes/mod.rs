@@ -6,6 +6,7 @@ mod body;
 mod detections;
 mod evidence;
 mod layer;
+mod layers;
 mod memo;
 mod parts;
 
@@ -19,6 +20,6 @@ pub fn all() -> Vec<Box<dyn Pane>> {
     let of = |mechanism| Box::new(attention::AttentionPane::new(mechanism)) as Box<dyn Pane>;
     std::iter::once(detections)
         .chain(MECHANISMS.iter().copied().map(of))
-        .chain(std::iter::once(evidence))
+        .chain([Box::<layers::Layers>::default() as Box<dyn Pane>, evidence])
         .collect()
 }

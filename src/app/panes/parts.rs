@@ -3,10 +3,11 @@
 use egui::{Color32, ComboBox, Ui};
 
 use super::areas;
-use super::layer::Layer;
 use crate::app::canvas::{Shown, cross, frame};
-use crate::app::look_controls::look_controls;
+use crate::app::look_controls::{first_controls, look_controls, more_controls};
 use crate::app::pane::{Context, Look};
+use crate::engine::Placement;
+use crate::picture::Coloring;
 use crate::picture::palette::distinct;
 
 /// The colour of a class, the same as in exported figures.
@@ -42,21 +43,20 @@ impl Room {
     }
 }
 
-/// How the map looks; folded up where there is little room.
-pub fn looks(ui: &mut Ui, room: Room, look: &mut Look) {
+/// How the map looks; folded up where there is little room. `shown` is how it was coloured last.
+pub fn looks(ui: &mut Ui, room: Room, look: &mut Look, shown: Option<&Coloring>) {
     if room != Room::Little {
-        look_controls(ui, look);
-        border_switch(ui, look);
+        look_controls(ui, look, shown);
         return;
     }
     let button = ui
         .button("Look")
-        .on_hover_text("Colours, opacity, cells or smooth, border");
+        .on_hover_text("Colours, opacity, range, threshold, contours, border");
     egui::Popup::from_toggle_button_response(&button)
         .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
         .show(|ui| {
-            look_controls(ui, look);
-            border_switch(ui, look);
+            ui.horizontal(|ui| first_controls(ui, look));
+            more_controls(ui, look, shown);
         });
 }
 
@@ -91,17 +91,9 @@ pub fn look_of<'c>(cx: &'c mut Context<'_>, pane: &str, first: Look) -> &'c mut 
     cx.looks.entry(pane.to_owned()).or_insert(first)
 }
 
-/// The switch for what lies around the photograph.
-fn border_switch(ui: &mut Ui, look: &mut Look) {
-    ui.checkbox(&mut look.border, "border").on_hover_text(
-        "Also show what the layer sees around the photograph: the grey letterbox border and \
-         the padding of the map",
-    );
-}
-
 /// A place in words, for the line at the bottom.
-pub fn place_text(layer: &Layer<'_>, [x, y]: [f32; 2]) -> String {
-    let [cx, cy] = layer.place.to_map(x, y);
+pub fn place_text(place: Placement, [x, y]: [f32; 2]) -> String {
+    let [cx, cy] = place.to_map(x, y);
     format!(
         "px {}, {} · cell {}, {}",
         x.floor(),

@@ -9,6 +9,7 @@
 
 mod block;
 mod build;
+mod facts;
 mod open;
 mod overlap;
 mod pool;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Result, Tensor};
 
-use super::questions;
+use super::{facts, questions};
 use crate::attention::view::{
     Answer, Asked, Fact, Heat, Link, Mark, MarkKind, Question, Turn, Units,
 };
@@ -261,7 +261,7 @@ impl Trace for RoutingTrace {
     }
 
     fn facts(&self, asked: &Asked) -> Vec<Fact> {
-        questions::facts(self, asked)
+        facts::facts(self, asked)
     }
 
     /// Each routed region alike: how much of it is read only token attention says.

@@ -10,6 +10,7 @@ mod around;
 mod build;
 mod composed;
 mod erased;
+mod facts;
 mod parts;
 mod questions;
 mod refine;

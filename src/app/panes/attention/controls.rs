@@ -7,9 +7,16 @@ use super::super::parts::{self, Room};
 use crate::app::pane::{Asking, Context, Look};
 use crate::attention::Trace;
 use crate::attention::view::{Question, Turn};
+use crate::picture::Coloring;
 
 /// Draws all controls.
-pub fn show(ui: &mut Ui, cx: &mut Context<'_>, layer: &Layer<'_>, question: &'static Question) {
+pub fn show(
+    ui: &mut Ui,
+    cx: &mut Context<'_>,
+    layer: &Layer<'_>,
+    question: &'static Question,
+    shown: Option<&Coloring>,
+) {
     let trace = layer.of.trace.as_ref();
     let id = trace.mechanism().id;
     let room = Room::of(ui);
@@ -23,7 +30,7 @@ pub fn show(ui: &mut Ui, cx: &mut Context<'_>, layer: &Layer<'_>, question: &'st
     });
     ui.horizontal_wrapped(|ui| {
         let look = parts::look_of(cx, id, Look::default());
-        parts::looks(ui, room, look);
+        parts::looks(ui, room, look, shown);
     });
     if room == Room::Narrow {
         ui.horizontal_wrapped(|ui| turns(ui, cx, trace, question));

@@ -12,7 +12,8 @@ use super::body::{Bodies, Chosen, Hand};
 use super::layer::{self, Layer, Staleness};
 use super::memo::{Anchor, Memo, TraceKey};
 use super::parts;
-use crate::app::canvas::{Canvas, HeatLayer, Ranged, Shown};
+use crate::app::canvas::{Canvas, HeatLayer, Shown};
+use crate::app::color_bar::color_bar;
 use crate::app::pane::{Context, Look, Pane};
 use crate::attention::view::{Answer, Asked, Body, Overlay, Question, Units};
 use crate::attention::{MapSize, Mechanism, Trace};
@@ -31,18 +32,14 @@ pub struct AttentionPane {
     stale: Staleness,
     heat: HeatLayer,
     /// The answer about what is pressed.
-    answer: Memo<AnswerKey, Option<Held>>,
+    answer: Memo<AnswerKey, Option<Answer>>,
     /// The one about what is under the pointer, for what stands beside the picture.
     under: Memo<AnswerKey, Option<Answer>>,
     main: Bodies,
     beside: Vec<Bodies>,
     anchor: Anchor<(usize, Option<Units>, MapSize)>,
-}
-
-/// An answer with its map.
-struct Held {
-    answer: Answer,
-    map: Option<Ranged>,
+    /// The room beside the picture, by row and question: a press must not move the picture.
+    side: Memo<(usize, &'static str), Side>,
 }
 
 /// One frame's view of the layer.
@@ -101,6 +98,7 @@ impl AttentionPane {
             main: Bodies::default(),
             beside: Vec::new(),
             anchor: Anchor::default(),
+            side: Memo::default(),
         }
     }
 
@@ -116,7 +114,7 @@ impl AttentionPane {
         let Some(question) = asking.question(trace, pressed) else {
             return;
         };
-        controls::show(ui, cx, &layer, question);
+        controls::show(ui, cx, &layer, question, self.heat.coloring());
         // The controls may have chosen another one.
         let asking = cx.asking.entry(id.to_owned()).or_default();
         let Some(question) = asking.question(trace, pressed) else {
@@ -138,7 +136,7 @@ impl AttentionPane {
             look: Look::default(),
             stale: self.stale.shows(ui, layer.of.wish, cx.newest),
         };
-        let first = self.held(&seen).map(|h| view::first_look(&h.answer));
+        let first = self.held(&seen).map(view::first_look);
         seen.look = *parts::look_of(cx, id, first.unwrap_or_default());
         if first.is_none() {
             follow::ask_for(cx, &seen);
@@ -146,7 +144,7 @@ impl AttentionPane {
         let over_photo = first.is_none()
             || self
                 .held(&seen)
-                .is_some_and(|h| matches!(h.answer.view.body, Body::Overlay(_)));
+                .is_some_and(|h| matches!(h.view.body, Body::Overlay(_)));
         match over_photo {
             true => self.over_photo(ui, cx, &seen),
             false => self.by_itself(ui, cx, &seen),
@@ -154,24 +152,31 @@ impl AttentionPane {
     }
 
     /// The answer about what is pressed.
-    fn held(&mut self, seen: &Seen<'_>) -> Option<&Held> {
-        let make = || {
-            let answer = seen.trace.answer(seen.question.id, &seen.asked)?;
-            let map = match &answer.view.body {
-                Body::Overlay(overlay) => overlay.heat.clone().map(Ranged::from),
-                _ => None,
-            };
-            Some(Held { answer, map })
-        };
+    fn held(&mut self, seen: &Seen<'_>) -> Option<&Answer> {
+        let make = || seen.trace.answer(seen.question.id, &seen.asked);
         self.answer.get(seen.key(&seen.asked), make).as_ref()
+    }
+
+    /// The room that what stands beside the picture takes, whether anything is pressed or not.
+    fn side(&mut self, seen: &Seen<'_>) -> Side {
+        let make = || {
+            let [h, w] = seen.trace.map();
+            let middle = Asked {
+                cell: Some([h / 2, w / 2]),
+                ..seen.asked.clone()
+            };
+            let answer = seen.trace.answer(seen.question.id, &middle);
+            answer.as_ref().map_or(Side::None, side_of)
+        };
+        *self.side.get((seen.layer.of.row, seen.question.id), make)
     }
 
     /// An answer that lies over the photograph.
     fn over_photo(&mut self, ui: &mut Ui, cx: &mut Context<'_>, seen: &Seen<'_>) {
         let empty = Overlay::default();
         let beyond = seen.look.border.then(|| {
-            let heat = self.held(seen).and_then(|h| h.map.as_ref());
-            follow::beyond(seen, heat.map(|m| m.heat.extent))
+            let heat = self.held(seen).and_then(|a| words::map_of(&a.view.body));
+            follow::beyond(seen, heat.map(|m| m.extent))
         });
         let name = std::mem::take(&mut self.canvas);
         let canvas = Canvas {
@@ -180,22 +185,25 @@ impl AttentionPane {
             beyond,
             dim: seen.stale,
         };
-        let side = self.held(seen).map_or(Side::None, |h| side_of(&h.answer));
+        let side = self.side(seen);
         let areas = areas::divide(ui, true, side, canvas.aspect());
         let shown = canvas.show(ui, areas.canvas, cx.camera);
         follow::hand(cx, seen, &shown);
         let missing = self.held(seen).is_none();
         let held = self.answer.kept().and_then(Option::as_ref);
-        let (overlay, map) = match held {
-            Some(Held { answer, map }) => match &answer.view.body {
-                Body::Overlay(overlay) => (overlay, map.as_ref()),
-                _ => (&empty, None),
-            },
-            None => (&empty, None),
+        let overlay = match held.map(|a| &a.view.body) {
+            Some(Body::Overlay(overlay)) => overlay,
+            _ => &empty,
         };
-        let value = overlay::paint(&mut self.heat, seen, &shown, overlay, map);
-        if let (Some(rect), Some(map)) = (areas.bar, map) {
-            words::color_bar(ui, rect, &seen.look, map, value);
+        let shared = cx
+            .shared
+            .follow(self.mechanism.id, &seen.look, overlay.heat.as_ref());
+        let value = overlay::paint(&mut self.heat, seen, &shown, overlay, shared);
+        let quantity = overlay.heat.as_ref().map(|h| h.quantity);
+        if let (Some(rect), Some(quantity)) = (areas.bar, quantity)
+            && let Some(coloring) = self.heat.coloring()
+        {
+            color_bar(ui, rect, coloring, quantity, value);
         }
         parts::elsewhere(&shown, cx);
         if missing {
@@ -203,7 +211,7 @@ impl AttentionPane {
             layer::over_canvas(ui, areas.canvas, &text);
         }
         layer::notes(ui, areas.canvas, &seen.layer.of.badges, seen.stale);
-        let pointer = words::pointer(seen, &shown, value.zip(map.map(|m| m.heat.quantity)));
+        let pointer = words::pointer(seen, &shown, value.zip(quantity));
         self.canvas = name;
         let hand = self.column(ui, cx, seen, &areas, Some(&shown));
         self.lines(ui, seen, &areas, &hand, pointer);
@@ -214,16 +222,18 @@ impl AttentionPane {
         let Some(held) = self.held(seen) else {
             return;
         };
-        let side = side_of(&held.answer);
-        let body = held.answer.view.body.clone();
-        let bar = words::bar_of(&body);
-        let areas = areas::divide(ui, bar.is_some(), side, 1.0);
+        let side = side_of(held);
+        let body = held.view.body.clone();
+        let colored = words::colored(&body);
+        let areas = areas::divide(ui, colored.is_some(), side, 1.0);
         let chosen = chosen(cx, seen);
         let hand = areas::part(ui, areas.canvas, "main", |ui| {
             self.main.show(ui, &body, &seen.look, chosen)
         });
-        if let (Some(rect), Some(map)) = (areas.bar, bar) {
-            words::color_bar(ui, rect, &seen.look, &map, None);
+        if let (Some(rect), Some(quantity)) = (areas.bar, colored)
+            && let Some(coloring) = self.main.coloring()
+        {
+            color_bar(ui, rect, coloring, quantity, None);
         }
         layer::notes(ui, areas.canvas, &seen.layer.of.badges, seen.stale);
         follow::take(cx, seen, &hand);
@@ -253,7 +263,7 @@ impl AttentionPane {
             let make = || seen.trace.answer(seen.question.id, &asked);
             self.under.get(seen.key(&asked), make).clone()
         });
-        let answer = under.or_else(|| self.held(seen).map(|h| h.answer.clone()));
+        let answer = under.or_else(|| self.held(seen).cloned());
         let views = answer.map_or_else(Vec::new, |a| a.beside);
         self.beside.resize_with(views.len(), Bodies::default);
         let chosen = chosen(cx, seen);
@@ -275,12 +285,18 @@ impl AttentionPane {
         pointer: String,
     ) {
         let held = self.held(seen);
-        let (title, chosen) = held.map_or(("", ""), |h| (&h.answer.view.title, &h.answer.chosen));
+        let (title, about) = held.map_or((String::new(), String::new()), |a| {
+            let about = match a.view.caption.is_empty() {
+                true => a.chosen.clone(),
+                false => format!("{} · {}", a.chosen, a.view.caption),
+            };
+            (a.view.title.clone(), about)
+        });
         let pointer = match beside.under.is_empty() {
             true => pointer,
             false => beside.under.clone(),
         };
-        areas::lines(ui, areas.lines, title, chosen, &pointer);
+        areas::lines(ui, areas.lines, &title, &about, &pointer);
     }
 }
 

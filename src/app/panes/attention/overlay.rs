@@ -3,8 +3,9 @@
 use egui::Color32;
 
 use super::Seen;
-use crate::app::canvas::{FAINT, HeatLayer, LINE, Labels, Pen, QUERY, RELATED, Ranged, Shown};
+use crate::app::canvas::{FAINT, HeatLayer, LINE, Labels, Pen, QUERY, RELATED, Shown};
 use crate::attention::view::{Mark, MarkKind, Overlay};
+use crate::picture::Range;
 
 /// Draws everything over the photograph; returns the map's value under the pointer.
 pub fn paint(
@@ -12,22 +13,23 @@ pub fn paint(
     seen: &Seen<'_>,
     shown: &Shown,
     overlay: &Overlay,
-    map: Option<&Ranged>,
+    shared: Option<Range>,
 ) -> Option<f32> {
     let painter = shown.clipped();
     let pen = Pen::new(&painter, shown.at, seen.layer.place);
     let mut value = None;
-    if let Some(map) = map {
-        let [w, h] = map.heat.extent;
-        heat.paint(&painter, map, &seen.look, pen.rect([0.0, 0.0, w, h]));
+    if let Some(map) = &overlay.heat {
+        let [w, h] = map.extent;
+        let target = pen.rect([0.0, 0.0, w, h]);
+        heat.paint(&painter, map, &seen.look, shared, target);
         value = shown.hover.and_then(|[x, y]| {
             let [x, y] = seen.layer.place.to_map(x, y);
-            map.heat.value_at(x, y)
+            map.value_at(x, y)
         });
     }
     pen.greyed(&overlay.greyed);
     // Under a map the borders step back.
-    let line = if map.is_some() { FAINT } else { LINE };
+    let line = if overlay.heat.is_some() { FAINT } else { LINE };
     pen.borders(&overlay.borders, line, 1.0);
     pen.borders(&overlay.outline, QUERY, 3.0);
     for mark in &overlay.marks {

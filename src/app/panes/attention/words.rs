@@ -5,8 +5,7 @@ use egui::{RichText, Ui};
 use super::super::body::{Bodies, Chosen, Hand};
 use super::super::parts::place_text;
 use super::Seen;
-use crate::app::canvas::{Ranged, SMALL, Shown, shown_range};
-use crate::app::color_bar;
+use crate::app::canvas::{SMALL, Shown};
 use crate::app::pane::Look;
 use crate::attention::view::{Body, Heat, View};
 use crate::picture::numbers::value_label;
@@ -16,7 +15,7 @@ pub fn pointer(seen: &Seen<'_>, shown: &Shown, value: Option<(f32, &str)>) -> St
     let Some(point) = shown.hover else {
         return String::new();
     };
-    let mut text = place_text(&seen.layer, point);
+    let mut text = place_text(seen.layer.place, point);
     let cell = seen.layer.place.cell(point);
     let unit = cell.and_then(|c| seen.trace.unit_at(c, seen.asked.iteration));
     if let (Some(unit), Some(units)) = (unit, seen.trace.units()) {
@@ -64,28 +63,20 @@ pub fn beside(
     all
 }
 
-/// The colour bar of a map, with the value under the pointer.
-pub fn color_bar(ui: &mut Ui, rect: egui::Rect, look: &Look, map: &Ranged, value: Option<f32>) {
-    let range = shown_range(map.range, look.colormap);
-    let quantity = map.heat.quantity;
-    color_bar::color_bar(ui, rect, look.colormap, range, quantity, value);
+/// The map over the photograph, if there is one.
+pub fn map_of(body: &Body) -> Option<&Heat> {
+    match body {
+        Body::Overlay(overlay) => overlay.heat.as_ref(),
+        _ => None,
+    }
 }
 
-/// The map that a body's colours stand for, if it has colours.
-pub fn bar_of(body: &Body) -> Option<Ranged> {
+/// What the colours of a body stand for, if it has colours.
+pub fn colored(body: &Body) -> Option<&'static str> {
     match body {
-        Body::Matrix(m) if m.labels.is_empty() => Some(Ranged::from(Heat {
-            quantity: m.quantity,
-            values: m.values.clone(),
-            rows: m.rows,
-            cols: m.cols,
-            extent: [m.cols as f32, m.rows as f32],
-        })),
-        Body::Gallery(gallery) => {
-            let range = super::super::body::shared(gallery)?;
-            let heat = gallery.maps.first()?.1.clone();
-            Some(Ranged { heat, range })
-        }
+        Body::Overlay(overlay) => overlay.heat.as_ref().map(|h| h.quantity),
+        Body::Matrix(m) if m.labels.is_empty() => Some(m.quantity),
+        Body::Gallery(gallery) => gallery.maps.first().map(|m| m.1.quantity),
         _ => None,
     }
 }

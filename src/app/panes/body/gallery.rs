@@ -4,11 +4,11 @@ use egui::accesskit::Role;
 use egui::{Align2, FontId, Rect, Sense, Stroke, StrokeKind, Ui, WidgetInfo, vec2};
 
 use super::Hand;
-use crate::app::canvas::{HeatLayer, RELATED, Ranged, SMALL};
+use crate::app::canvas::{HeatLayer, RELATED, SMALL};
 use crate::app::pane::Look;
 use crate::attention::view::Gallery;
-use crate::picture::Range;
 use crate::picture::numbers::value_label;
+use crate::picture::{Range, RangeRule};
 
 const GAP: f32 = 4.0;
 const LINE: f32 = SMALL + 4.0;
@@ -24,9 +24,16 @@ pub fn show(
     let mut hand = Hand::default();
     let room = ui.available_rect_before_wrap();
     ui.advance_cursor_after_rect(room);
-    let Some(range) = shared(gallery) else {
-        return hand;
+    // All in the same colours, whatever is set for maps that stand alone.
+    let opaque = Look {
+        opacity: 1.0,
+        rule: match look.rule {
+            RangeRule::Own => RangeRule::Shared,
+            rule => rule,
+        },
+        ..*look
     };
+    let shared = shared(gallery, look);
     let aspect = gallery
         .maps
         .first()
@@ -34,21 +41,13 @@ pub fn show(
     let cols = columns(gallery.maps.len(), room.size(), aspect);
     let width = (room.width() + GAP) / cols as f32 - GAP;
     let height = width / aspect;
-    let opaque = Look {
-        opacity: 1.0,
-        ..*look
-    };
     for (i, ((text, heat), painter)) in gallery.maps.iter().zip(heats).enumerate() {
         let step = vec2((i % cols) as f32, (i / cols) as f32);
         let at = room.min + step * vec2(width + GAP, height + LINE + GAP);
         let rect = Rect::from_min_size(at, vec2(width, height));
         let response = ui.interact(rect, ui.scope_id().with(("map", i)), Sense::click());
         response.widget_info(|| WidgetInfo::labeled(Role::Image, true, text));
-        let map = Ranged {
-            heat: heat.clone(),
-            range,
-        };
-        painter.paint(&ui.painter_at(rect), &map, &opaque, rect);
+        painter.paint(&ui.painter_at(rect), heat, &opaque, shared, rect);
         let channel = gallery.channels.get(i).copied();
         if channel.is_some() && channel == chosen {
             let stroke = Stroke::new(2.0, RELATED);
@@ -73,8 +72,11 @@ pub fn show(
 }
 
 /// The range of all maps together.
-pub fn shared(gallery: &Gallery) -> Option<Range> {
-    let ranges = gallery.maps.iter().map(|(_, heat)| Range::of(&heat.values));
+fn shared(gallery: &Gallery, look: &Look) -> Option<Range> {
+    let ranges = gallery
+        .maps
+        .iter()
+        .map(|(_, heat)| look.own_range(&heat.values));
     ranges.reduce(Range::union)
 }
 

@@ -6,7 +6,7 @@ use egui::{
 };
 
 use super::Hand;
-use crate::app::canvas::{HeatLayer, RELATED, Ranged, SMALL};
+use crate::app::canvas::{HeatLayer, RELATED, SMALL};
 use crate::app::pane::Look;
 use crate::attention::view::{Heat, Matrix};
 use crate::picture::numbers::value_label;
@@ -42,18 +42,18 @@ pub fn show(ui: &mut Ui, matrix: &Matrix, look: &Look, heat: &mut HeatLayer) -> 
     if written {
         numbers(ui, matrix, at, cell);
     } else {
-        let map = Ranged::from(Heat {
+        let map = Heat {
             quantity: matrix.quantity,
             values: matrix.values.clone(),
             rows: matrix.rows,
             cols: matrix.cols,
             extent: [cols, rows],
-        });
+        };
         let opaque = Look {
             opacity: 1.0,
             ..*look
         };
-        heat.paint(&painter, &map, &opaque, at);
+        heat.paint(&painter, &map, &opaque, None, at);
     }
     let outline = Stroke::new(1.0, ui.visuals().weak_text_color());
     painter.rect_stroke(at, 0, outline, StrokeKind::Outside);

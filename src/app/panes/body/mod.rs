@@ -9,13 +9,12 @@ mod table;
 
 use egui::Ui;
 
-pub use self::gallery::shared;
-
 use self::bars::Ordered;
 use super::memo::Memo;
 use crate::app::canvas::HeatLayer;
 use crate::app::pane::Look;
 use crate::attention::view::{Body, Turn};
+use crate::picture::Coloring;
 
 /// What the hand does with a body.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -70,6 +69,11 @@ impl Bodies {
                 gallery::show(ui, gallery, look, &mut self.heats, chosen.channel)
             }
         }
+    }
+
+    /// The colours of the maps that were drawn last, which all maps of a body share.
+    pub fn coloring(&self) -> Option<&Coloring> {
+        self.heats.first()?.coloring()
     }
 
     /// The painter of the `i`-th map.

@@ -246,6 +246,7 @@ impl Trials {
 fn asked(settings: &Settings, seen: &Seen<'_>, target: Target, what: String) -> Asked {
     let mut settings = settings.clone();
     settings.watch.clear();
+    settings.features = None;
     settings.thresholds.confidence = 0.0;
     let (photo, model) = (seen.scene.photo.digest, seen.scene.model.digest);
     Asked {
