@@ -124,6 +124,15 @@ fn map(row: usize, question: &str) -> Heat {
     }
 }
 
+/// Presses a map in the table.
+fn choose(harness: &mut Harness<'_, Window>, mechanism: &str, question: &str) {
+    let trace = &outcome().traces[&row_of(mechanism)].trace;
+    let mut all = trace.questions().iter();
+    let title = all.find(|q| q.id == question).unwrap().title;
+    harness.get_by_label(title).click();
+    harness.run_ok();
+}
+
 fn row_of(mechanism: &str) -> usize {
     let mut all = outcome().traces.values();
     all.find(|t| t.trace.mechanism().id == mechanism)
@@ -181,7 +190,7 @@ fn the_shares_are_those_of_the_maps() {
 #[test]
 fn the_channels_are_ranked_by_weight_and_contrast() {
     let mut harness = open();
-    harness.get_by_label("Spatial weight").click();
+    choose(&mut harness, "polarized", "spatial_weight");
     harness.run_ok();
     let row = row_of("polarized");
     let psa: &PolarizedTrace = trace(outcome());
@@ -222,7 +231,7 @@ fn an_erased_unit_moves_the_score_and_is_put_back() {
     assert_ne!(finding.before, scores[0].1);
     assert_eq!(
         text,
-        format!("score of this box {before} → {after} · super token {unit} erased")
+        format!("score of this box {before} before, {after} after · super token {unit} erased")
     );
     harness.get_by_label("Restore").click();
     harness.run_ok();
@@ -246,7 +255,7 @@ fn an_erased_unit_moves_the_score_and_is_put_back() {
 fn a_route_is_closed_by_its_button() {
     let mut harness = open();
     let row = row_of("routing");
-    harness.get_by_label("In-degree").click();
+    choose(&mut harness, "routing", "in_degree");
     harness.state_mut().selection.units.insert(row, 9);
     harness.run_ok();
     let reads = outcome().traces[&row].trace.reads(9).unwrap();
@@ -266,7 +275,7 @@ fn a_route_is_closed_by_its_button() {
 #[test]
 fn the_curves_are_drawn_with_their_areas() {
     let mut harness = open();
-    harness.get_by_label("Spatial weight").click();
+    choose(&mut harness, "polarized", "spatial_weight");
     harness.run_ok();
     harness.get_by_label_contains("62 runs");
     harness.get_by_label("Deletion and insertion curve").click();
@@ -298,7 +307,7 @@ fn the_curves_are_drawn_with_their_areas() {
 #[test]
 fn a_sweep_finds_the_unit_that_matters_most_or_is_cancelled() {
     let mut harness = open();
-    harness.get_by_label("In-degree").click();
+    choose(&mut harness, "routing", "in_degree");
     harness.run_ok();
     let row = row_of("routing");
     let finding = find(Trial::Sweep { row });
@@ -311,7 +320,7 @@ fn a_sweep_finds_the_unit_that_matters_most_or_is_cancelled() {
     let best = (0..scores.len()).min_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));
     let best = best.unwrap();
     let [before, after] = [finding.before, scores[best]].map(|v| value_label(v, 3));
-    let text = format!("without region {best} {before} → {after}");
+    let text = format!("without region {best}: {after} ({before} before)");
     let end = Instant::now() + Duration::from_secs(120);
     while harness.query_by_label(&text).is_none() || harness.query_by_label("Cancel").is_some() {
         assert!(Instant::now() < end, "no '{text}'");

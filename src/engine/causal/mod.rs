@@ -163,6 +163,7 @@ impl Experiment {
         let mut settings = Settings {
             erased,
             watch: BTreeMap::new(),
+            features: None,
             ..self.settings.clone()
         };
         settings.thresholds.confidence = 0.0;

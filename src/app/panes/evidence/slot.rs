@@ -149,7 +149,7 @@ impl Whole {
     }
 
     /// Time of the rows from `row` on: what runs again when something in it is erased.
-    pub fn from_row(&self, row: usize) -> Option<Duration> {
+    pub fn after(&self, row: usize) -> Option<Duration> {
         let timing = self.timing.as_ref()?;
         Some(timing.by_row.range(row..).map(|(_, time)| *time).sum())
     }

@@ -119,7 +119,9 @@ impl Trials {
         if !rows.iter().any(acting) {
             return;
         }
-        if !self.erased.is_asked() {
+        // While a hand is on a slider every frame would start another one.
+        let rests = cx.newest <= cx.snapshot.fulfilled && !ui.input(|i| i.pointer.any_down());
+        if !self.erased.is_asked() && rests {
             let trial = Trial::Erased(cx.settings.erased.clone());
             let experiment = experiment(cx, seen, target, trial);
             self.erased.start(ui, asked, experiment);
@@ -130,7 +132,9 @@ impl Trials {
         {
             for (words, score) in scores {
                 let [before, after] = [finding.before, *score].map(|v| value_label(v, 3));
-                ui.label(format!("score of this box {before} → {after} · {words}"));
+                ui.label(format!(
+                    "score of this box {before} before, {after} after · {words}"
+                ));
             }
         }
         caveat(ui, UNTRAINED);
@@ -164,7 +168,7 @@ impl Trials {
                 self.sweep.start(ui, asked, experiment());
             }
             let runs = experiment().runs();
-            ui.label(cost(runs, self.whole.from_row(row)));
+            ui.label(cost(runs, self.whole.after(row)));
         });
         self.sweep.progress(ui);
         let Some(finding) = self.sweep.finding() else {
@@ -242,6 +246,7 @@ impl Trials {
 fn asked(settings: &Settings, seen: &Seen<'_>, target: Target, what: String) -> Asked {
     let mut settings = settings.clone();
     settings.watch.clear();
+    settings.features = None;
     settings.thresholds.confidence = 0.0;
     let (photo, model) = (seen.scene.photo.digest, seen.scene.model.digest);
     Asked {
@@ -356,7 +361,7 @@ fn swept(ui: &mut Ui, finding: &Finding, map: &mut Bodies) -> Option<usize> {
             for unit in order.into_iter().take(LISTED) {
                 let after = finding.before - drop(unit);
                 let [before, after] = [finding.before, after].map(|v| value_label(v, 3));
-                let text = format!("without {name} {unit} {before} → {after}");
+                let text = format!("without {name} {unit}: {after} ({before} before)");
                 if ui.link(text).on_hover_text("Select this one").clicked() {
                     pressed = Some(unit);
                 }
