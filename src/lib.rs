@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! app        cli           the window | the same engine without a window
+//! view                     what is looked at, as data: pressed, asked, figures, view files
 //! engine                   picture + model + settings -> outcome, reuse, worker thread
-//! picture  checkpoint
+//! picture  checkpoint  dataset  measure
 //! yolo                     configuration, blocks, network, detections
 //! attention                super tokens, routing, polarized, position-sensitive
 //! kernels                  the few operations candle's own are too slow for
@@ -18,11 +19,15 @@ pub mod app;
 pub mod attention;
 pub mod checkpoint;
 pub mod cli;
+pub mod dataset;
 pub mod engine;
 mod error;
 mod files;
 pub mod kernels;
+pub mod measure;
+mod numbers;
 pub mod picture;
+pub mod view;
 pub mod yolo;
 
 pub use error::{Error, Result};

@@ -98,6 +98,82 @@ fn a_knob_runs_only_the_rows_that_depend_on_it() {
     }
 }
 
+/// Rows 3 and 6 attend, of which only the second has knobs; it feeds one level of the head.
+const ONE_LEVEL: &str = "
+nc: 3
+reg_max: 1
+end2end: True
+scale: n
+scales: {n: [1.0, 0.0625, 256]}
+backbone:
+  - [-1, 1, Conv, [64, 3, 2]]                 # 0  stride 2
+  - [-1, 1, Conv, [128, 3, 2]]                # 1  4
+  - [-1, 1, Conv, [256, 3, 2]]                # 2  8
+  - [-1, 1, PolarizedSelfAttention, []]       # 3
+  - [-1, 1, Conv, [256, 3, 2]]                # 4  16
+  - [-1, 1, Conv, [256, 3, 1]]                # 5
+head:
+  - [-1, 1, BiFormerBlock, [2, 2, 2, 2, 5]]   # 6
+  - [5, 1, Conv, [256, 3, 2]]                 # 7  32
+  - [[3, 6, 7], 1, Detect, [nc]]              # 8
+";
+
+fn one_level() -> Arc<Model> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.yaml");
+    std::fs::write(&path, ONE_LEVEL).unwrap();
+    Arc::new(Model::open(&path, &Device::Cpu).unwrap())
+}
+
+#[test]
+fn only_the_levels_of_the_head_run_whose_row_changed() {
+    let (model, photo) = (one_level(), photo(1, 150, 100));
+    let mut engine = Engine::default();
+    let mut settings = watched(&model);
+    settings.size = Some(128);
+    let levels = |outcome: &Outcome| outcome.timing.levels.clone();
+    let first = run(&mut engine, &photo, &model, &settings);
+    assert_eq!(levels(&first), [0, 1, 2]);
+    let other = turned(&settings, 6, "topk", KnobValue::Int(1));
+    let second = run(&mut engine, &photo, &model, &other);
+    assert_eq!(rows_run(&second), BTreeSet::from([6, 8]));
+    assert_eq!(levels(&second), [1]);
+    let fresh = run(&mut Engine::default(), &photo, &model, &other);
+    assert!(bits(&second) == bits(&fresh));
+    assert!(second.detected.list != first.detected.list);
+    let again = run(&mut engine, &photo, &model, &settings);
+    assert_eq!(
+        (rows_run(&again), levels(&again)),
+        (BTreeSet::new(), vec![])
+    );
+    assert!(bits(&again) == bits(&first));
+    // The other head has run on nothing yet; then on what the knob does not change.
+    settings.head = Some(Head::OneToMany);
+    let head = run(&mut engine, &photo, &model, &settings);
+    assert_eq!(rows_run(&head), BTreeSet::from([8]));
+    assert_eq!(levels(&head), [0, 1, 2]);
+    let both = turned(&settings, 6, "topk", KnobValue::Int(1));
+    assert_eq!(levels(&run(&mut engine, &photo, &model, &both)), [1]);
+}
+
+#[test]
+fn only_what_may_be_asked_for_again_is_remembered() {
+    let (model, photo) = (one_level(), photo(1, 150, 100));
+    let mut engine = Engine::default();
+    let mut settings = watched(&model);
+    settings.watch.clear();
+    settings.size = Some(128);
+    run(&mut engine, &photo, &model, &settings);
+    // Attention rows and what they read, what the head reads, and the levels of the head; neither
+    // the rows before the first, nor row 4, which no knob changes.
+    let layers = model.network.layers();
+    let cells = |row: usize| (128.0 / layers[row].stride).powi(2) as usize;
+    let maps = [2, 3, 5, 6, 7].map(|row| layers[row].channels * cells(row));
+    let levels = [3, 6, 7].map(|row| (4 + model.classes.len()) * cells(row));
+    let floats = maps.iter().chain(&levels).sum::<usize>();
+    assert_eq!(engine.remembered_bytes(), 4 * floats);
+}
+
 #[test]
 fn thresholds_run_nothing_and_the_head_only_itself() {
     let (model, photo) = (tiny(), photo(1, 150, 100));
@@ -173,18 +249,20 @@ fn traces_are_told_as_soon_as_their_row_has_run() {
 fn a_stopped_run_is_taken_up_where_it_stopped() {
     let (model, photo) = (tiny(), photo(1, 150, 100));
     let wish = wish(&photo, &model, &watched(&model));
-    let mut engine = Engine::default();
-    let mut notes = Notes {
-        stop_at: Some(20),
-        ..Notes::default()
-    };
-    let stopped = engine.run(&wish, &mut notes);
-    assert!(matches!(stopped, Err(Error::Cancelled)));
-    assert_eq!(notes.told.last().unwrap(), "20 C3k2");
-    let outcome = engine.run(&wish, &mut ()).unwrap();
-    assert_eq!(rows_run(&outcome), (20..26).collect());
     let fresh = Engine::default().run(&wish, &mut ()).unwrap();
-    assert!(bits(&outcome) == bits(&fresh));
+    for (row, name) in [(2, "2 C3k2"), (20, "20 C3k2")] {
+        let mut engine = Engine::default();
+        let mut notes = Notes {
+            stop_at: Some(row),
+            ..Notes::default()
+        };
+        let stopped = engine.run(&wish, &mut notes);
+        assert!(matches!(stopped, Err(Error::Cancelled)));
+        assert_eq!(notes.told.last().unwrap(), name);
+        let outcome = engine.run(&wish, &mut ()).unwrap();
+        assert_eq!(rows_run(&outcome), (row..26).collect());
+        assert!(bits(&outcome) == bits(&fresh));
+    }
 }
 
 #[test]

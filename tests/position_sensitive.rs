@@ -137,7 +137,7 @@ fn the_focus_keeps_just_its_tokens() {
     let expected = "in out received0 tokens0 attn0 received1 tokens1 attn1";
     assert_eq!(names(&some).join(" "), expected);
     let views: Vec<_> = all.views().into_iter().map(|v| v.name).collect();
-    let expected = "received_0 token_attention_0 received_1 token_attention_1";
+    let expected = "token_attention_0 received_0 heads_0 token_attention_1 received_1 heads_1";
     assert_eq!(views.join(" "), expected);
 }
 

@@ -3,22 +3,24 @@
 use std::collections::BTreeSet;
 
 use super::command::{Ask, Command};
+use super::export::{self, ExportDialog};
 use super::layout::Layout;
 use super::open::{News, Opened, Wanted};
 use super::pane::{Camera, Selection};
-use super::source::{self, PhotoSource};
+use super::source;
 use super::undo::History;
 use super::window::App;
 use crate::attention::MECHANISMS;
 use crate::checkpoint::Model;
 use crate::picture::Photo;
+use crate::view::{DETECTIONS, PhotoSource, View, ViewFile};
 
 /// Seconds between looks at which recent files are still there.
 const RECENT_SECONDS: f64 = 2.0;
 
 impl App {
     /// Takes in what a thread found out.
-    pub(super) fn hear(&mut self, news: News) {
+    pub(super) fn hear(&mut self, news: News, ctx: &egui::Context) {
         match news {
             News::Opened(Ok(opened)) => self.take(opened),
             News::Opened(Err(error)) => self.toasts.error(error.to_string()),
@@ -28,6 +30,18 @@ impl App {
                 "No file dialog could be shown on this system. Drag a picture or a model folder onto the window, \
                  or type its path above and press Enter.",
             ),
+            News::Place(path) => {
+                if let Some(dialog) = &mut self.export {
+                    dialog.set_path(&path);
+                }
+            }
+            News::Saved(Ok(path)) => self.toasts.note(format!("Saved {}", path.display())),
+            News::Saved(Err(error)) => self.toasts.error(error.to_string()),
+            News::Figure(Ok(image)) => {
+                ctx.copy_image(image.as_ref().clone());
+                self.toasts.note("The picture is on the clipboard.");
+            }
+            News::Figure(Err(why)) => self.toasts.error(why),
             News::Missing(missing) => self.missing = missing,
         }
     }
@@ -80,6 +94,7 @@ impl App {
         self.path.clear();
         match opened {
             Opened::Photo(photo, source) => {
+                self.photo_source = None;
                 if let Some(source) = source {
                     self.note_photo(source);
                 }
@@ -87,11 +102,23 @@ impl App {
                 self.session.set_photo(*photo);
             }
             Opened::Model(model) => self.take_model(*model),
+            Opened::View(file, photo, model) => {
+                for change in file.changes(&photo, &model) {
+                    self.toasts.note(format!("In this view {change}."));
+                }
+                self.note_photo(file.picture.place.clone());
+                self.session.set_photo(*photo);
+                self.take_model(*model);
+                self.kept.set_view(file.view.clone());
+                self.history = History::new(&self.kept.settings);
+                self.kept.layout.show_pane(&file.view.pane);
+            }
         }
     }
 
     /// Remembers where the photograph is found again.
     fn note_photo(&mut self, source: PhotoSource) {
+        self.photo_source = Some(source.clone());
         if let PhotoSource::File(path) = &source {
             self.kept.recent.push(path);
             self.missing.remove(path);
@@ -129,8 +156,7 @@ impl App {
     /// Brings the pane of a mechanism in front of those it shares its place with.
     fn face(&mut self, mechanism: &str) {
         for pane in &self.panes {
-            let watched = pane.watch(&self.kept.selection);
-            if watched.is_some_and(|(id, _)| id == mechanism) {
+            if pane.mechanism().is_some_and(|m| m.id == mechanism) {
                 self.kept.layout.bring_forward(pane.id());
             }
         }
@@ -167,7 +193,46 @@ impl App {
             }
             Ask::ClearRecent => self.kept.recent.clear(),
             Ask::TogglePane(pane) => self.kept.layout.toggle(pane),
+            Ask::Dialog(dialog) => self.opener.ask(dialog),
+            Ask::ExportPane(pane) => self.ask_export(pane),
+            Ask::Export(wish) => self.export_now(wish),
             Ask::Face(mechanism) => self.face(mechanism),
+        }
+    }
+
+    /// Asks how a pane shall be written; beside the photograph, where that is a file.
+    fn ask_export(&mut self, pane: &str) {
+        let folder = match &self.photo_source {
+            Some(PhotoSource::File(path)) => path.parent().map(std::path::Path::to_owned),
+            _ => None,
+        };
+        self.export = Some(ExportDialog::new(pane, folder));
+    }
+
+    /// Writes or copies what was asked for, beside the window.
+    fn export_now(&mut self, wish: export::Wish) {
+        let snapshot = self.session.snapshot().clone();
+        let view = View {
+            shared: self.shared.range(),
+            ..self.kept.view("")
+        };
+        match wish {
+            export::Wish::Save(job, path) => {
+                let file = match (self.photo(), self.model()) {
+                    (Some(photo), Some(model)) => {
+                        let photo = (&**photo, self.photo_source.as_ref());
+                        ViewFile::new(view.clone(), photo, model)
+                    }
+                    _ => Err("no picture is open".into()),
+                };
+                self.opener.work("the export", move || {
+                    let saved = job.save(view, &snapshot, file, &path);
+                    News::Saved(saved.map(|()| path))
+                });
+            }
+            export::Wish::Copy(job) => self.opener.work("the copy", move || {
+                News::Figure(job.picture(view, &snapshot))
+            }),
         }
     }
 
@@ -180,6 +245,8 @@ impl App {
             }
             Command::Paste => ctx.send_viewport_cmd(egui::ViewportCommand::RequestPaste),
             Command::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
+            Command::Export => self.ask_export(DETECTIONS),
+            Command::Welcome => self.welcome_open = true,
             Command::Undo => self.history.undo(&mut self.kept.settings),
             Command::Redo => self.history.redo(&mut self.kept.settings),
             Command::ResetKnobs => self.kept.settings.knobs.clear(),

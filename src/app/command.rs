@@ -4,6 +4,7 @@
 use egui::{Button, Key, KeyboardShortcut, Modifiers, ThemePreference, Ui};
 
 use super::dialog::Dialog;
+use super::export;
 use super::open::Wanted;
 
 /// A thing to do.
@@ -17,6 +18,10 @@ pub enum Command {
     OpenCheckpoint,
     /// Open the picture or the path on the clipboard.
     Paste,
+    /// Ask what shall be exported.
+    Export,
+    /// The first page.
+    Welcome,
     /// End.
     Quit,
     /// Take the last change of a setting back.
@@ -48,6 +53,12 @@ pub enum Ask {
     Do(Command),
     /// Open something.
     Open(Wanted),
+    /// Ask with a dialog of the system.
+    Dialog(Dialog),
+    /// Ask how a pane shall be exported.
+    ExportPane(&'static str),
+    /// Export.
+    Export(export::Wish),
     /// Open what a typed text names.
     OpenText(String),
     /// Look which recent files are still there.
@@ -75,13 +86,16 @@ pub struct Can {
     pub zoom: bool,
     /// A model is open.
     pub report: bool,
+    /// There is something to write.
+    pub export: bool,
     /// The chosen theme.
     pub theme: ThemePreference,
 }
 
 impl Command {
     /// Those with shortcuts, more modifiers first: Ctrl+Shift+Z must not be taken for Ctrl+Z.
-    const WITH_KEYS: [Self; 9] = [
+    const WITH_KEYS: [Self; 10] = [
+        Self::Export,
         Self::OpenCheckpoint,
         Self::Redo,
         Self::ResetKnobs,
@@ -100,6 +114,8 @@ impl Command {
             Self::OpenModel => "Open model folder…",
             Self::OpenCheckpoint => "Open checkpoint…",
             Self::Paste => "Paste picture or path",
+            Self::Export => "Export…",
+            Self::Welcome => "Welcome…",
             Self::Quit => "Quit",
             Self::Undo => "Undo",
             Self::Redo => "Redo",
@@ -125,6 +141,10 @@ impl Command {
                 "Choose a checkpoint (.pt), weights (.safetensors) or a definition (.yaml)"
             }
             Self::Paste => "Open the picture on the clipboard, or the file whose path is there",
+            Self::Export => {
+                "Write a pane as a figure (PNG, SVG), its numbers (CSV, NPZ), or a view to open again"
+            }
+            Self::Welcome => "Example views, and where to begin",
             Self::Quit => "Close the window; next time it opens as it is now",
             Self::Undo => "Take the last change of a setting back",
             Self::Redo => "Make the change again",
@@ -152,6 +172,7 @@ impl Command {
             Self::OpenPicture => (Modifiers::COMMAND, Key::O),
             Self::OpenCheckpoint => (BOTH, Key::O),
             Self::Paste => (Modifiers::COMMAND, Key::V),
+            Self::Export => (Modifiers::COMMAND, Key::E),
             Self::Quit => (Modifiers::COMMAND, Key::Q),
             Self::Undo => (Modifiers::COMMAND, Key::Z),
             Self::Redo => (BOTH, Key::Z),
@@ -171,6 +192,7 @@ impl Command {
             Self::Redo => (can.redo, "Nothing was undone"),
             Self::ResetKnobs => (can.reset_knobs, "All knobs are at their defaults"),
             Self::ResetLayout => (can.reset_layout, "The panes are in their first places"),
+            Self::Export => (can.export, "Nothing was analysed yet"),
             Self::LoadReport => (can.report, "No model is open"),
             Self::ZoomFit | Self::ZoomActual => (can.zoom, "No picture is open"),
             _ => return None,

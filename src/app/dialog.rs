@@ -19,6 +19,8 @@ pub enum Dialog {
     Model,
     /// A checkpoint, weights or a definition.
     Checkpoint,
+    /// A place for a file to be written.
+    Save,
 }
 
 /// What became of a question.
@@ -61,6 +63,14 @@ impl Question {
                     rfd::AsyncFileDialog::new()
                         .set_title("Open a model folder")
                         .pick_folder(),
+                ),
+            },
+            Dialog::Save => Self {
+                asked,
+                file: Box::pin(
+                    rfd::AsyncFileDialog::new()
+                        .set_title("Export to a file")
+                        .save_file(),
                 ),
             },
             Dialog::Checkpoint => Self {

@@ -7,10 +7,11 @@ use egui::ThemePreference;
 use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
-use super::pane::{Camera, Look, Selection};
-use super::source::{self, PhotoSource, Recent};
+use super::pane::{Asking, Camera, Look, Selection};
+use super::source::Recent;
 use crate::checkpoint::{BUNDLED, Bundled, Model, Origin};
 use crate::engine::{Probe, Settings};
+use crate::view::{self, PhotoSource, View};
 
 /// Grows when older states can no longer be read.
 const VERSION: u32 = 1;
@@ -29,6 +30,9 @@ pub struct Kept {
     pub settings: Settings,
     /// What is pressed.
     pub selection: Selection,
+    /// What is asked, by id of the mechanism.
+    #[serde(default)]
+    pub asking: BTreeMap<String, Asking>,
     /// How maps look, by pane.
     pub looks: BTreeMap<String, Look>,
     /// Pan and zoom.
@@ -59,6 +63,7 @@ impl Default for Kept {
             theme: ThemePreference::default(),
             settings: Settings::default(),
             selection: Selection::default(),
+            asking: BTreeMap::new(),
             looks: BTreeMap::new(),
             camera: Camera::default(),
             layer: None,
@@ -87,6 +92,33 @@ impl Kept {
                 (Self::default(), Some(note))
             }
         }
+    }
+
+    /// Whether nothing was kept yet.
+    pub fn is_none(storage: &dyn eframe::Storage) -> bool {
+        storage.get_string(KEY).is_none()
+    }
+
+    /// What is seen in a pane.
+    pub fn view(&self, pane: &str) -> View {
+        View {
+            pane: pane.to_owned(),
+            settings: self.settings.clone(),
+            selection: self.selection.clone(),
+            asking: self.asking.clone(),
+            looks: self.looks.clone(),
+            camera: self.camera,
+            shared: None,
+        }
+    }
+
+    /// Puts a view in place.
+    pub fn set_view(&mut self, view: View) {
+        self.settings = view.settings;
+        self.selection = view.selection;
+        self.asking = view.asking;
+        self.looks.extend(view.looks);
+        self.camera = view.camera;
     }
 
     /// The model that was open.
@@ -125,8 +157,7 @@ impl Kept {
             return Err(format!("it has version {found}; expected {VERSION}"));
         }
         kept.layout.repair();
-        let [x, y] = kept.camera.centre;
-        if ![kept.camera.zoom, x, y].iter().all(|v| v.is_finite()) || kept.camera.zoom <= 0.0 {
+        if !kept.camera.is_sound() {
             kept.camera = Camera::default();
         }
         Ok(kept)
@@ -138,7 +169,7 @@ fn place_of(model: &Model) -> (Option<PathBuf>, Option<String>) {
     match &model.origin {
         Origin::Bundled(b) if **b == BUNDLED[0] => (None, None),
         Origin::Bundled(b) => (None, Some(b.id.to_owned())),
-        Origin::Folder(path) => (source::lasting(path), None),
+        Origin::Folder(path) => (view::lasting(path), None),
     }
 }
 
@@ -162,7 +193,12 @@ mod tests {
         ];
         kept.settings.knobs.insert(8, knobs.into());
         kept.settings.size = Some(416);
-        kept.selection.region = Some(12);
+        kept.selection.units.insert(8, 12);
+        let asking = Asking {
+            head: Some(2),
+            ..Asking::default()
+        };
+        kept.asking.insert("routing".into(), asking);
         kept.selection.point = Some([1.5, 2.25]);
         kept.looks.insert(
             "polarized".into(),

@@ -9,9 +9,11 @@ use egui_tiles::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::command::Ask;
 use super::pane::{Context, Pane};
 use super::panes;
 use super::theme;
+use crate::view::View;
 
 /// Panes that the first layout shows beside each other.
 const IN_SIGHT: usize = 4;
@@ -121,6 +123,14 @@ impl Layout {
         }
     }
 
+    /// Shows a pane in front of those it shares its place with.
+    pub fn show_pane(&mut self, pane: &str) {
+        if !self.is_shown(pane) {
+            self.toggle(pane);
+        }
+        self.bring_forward(pane);
+    }
+
     /// Puts a pane in front of those it shares its place with.
     pub fn bring_forward(&mut self, pane: &str) {
         self.tree
@@ -140,8 +150,14 @@ impl Layout {
     }
 
     /// Draws all panes.
-    pub fn show(&mut self, ui: &mut Ui, panes: &mut [Box<dyn Pane>], cx: Context<'_>) {
-        let mut stage = Stage { panes, cx };
+    pub fn show(
+        &mut self,
+        ui: &mut Ui,
+        panes: &mut [Box<dyn Pane>],
+        cx: Context<'_>,
+        asks: &mut Vec<Ask>,
+    ) {
+        let mut stage = Stage { panes, cx, asks };
         self.tree.ui(&mut stage, ui);
         if !self
             .tree
@@ -160,6 +176,7 @@ impl Layout {
 struct Stage<'a, 'b> {
     panes: &'a mut [Box<dyn Pane>],
     cx: Context<'b>,
+    asks: &'a mut Vec<Ask>,
 }
 
 impl Stage<'_, '_> {
@@ -170,7 +187,7 @@ impl Stage<'_, '_> {
 
 impl Behavior<String> for Stage<'_, '_> {
     fn pane_ui(&mut self, ui: &mut Ui, _tile: TileId, pane: &mut String) -> UiResponse {
-        let Self { panes, cx } = self;
+        let Self { panes, cx, .. } = self;
         if let Some(pane) = panes.iter_mut().find(|p| p.id() == pane.as_str()) {
             ui.painter()
                 .rect_filled(ui.max_rect(), 0.0, ui.visuals().panel_fill);
@@ -209,9 +226,24 @@ impl Behavior<String> for Stage<'_, '_> {
         button.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, &name));
         let shown = egui::Popup::from_toggle_button_response(&button)
             .width(360.0)
-            .show(|ui| ui.label(help));
+            .show(|ui| ui.label(&help));
         if shown.is_none() {
             button.on_hover_text(help);
+        }
+        let Some(Tile::Pane(id)) = tabs.active.and_then(|t| tiles.get(t)) else {
+            return;
+        };
+        let known = self.panes.iter().map(|p| p.id()).find(|p| p == id);
+        if let Some(pane) = known.filter(|p| View::draws(p)) {
+            let button = ui
+                .push_id((pane, "export"), |ui| ui.small_button("⮫"))
+                .inner;
+            let name = format!("Export {}", title.to_lowercase());
+            button.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, &name));
+            let text = "Export this pane: a figure, its numbers, or a view to open again";
+            if button.on_hover_text(text).clicked() {
+                self.asks.push(Ask::ExportPane(pane));
+            }
         }
     }
 

@@ -9,8 +9,9 @@ use super::command::{Ask, Can, Command};
 use super::keep::Kept;
 use super::open::Wanted;
 use super::pane::Pane;
-use super::samples::SAMPLES;
 use crate::checkpoint::BUNDLED;
+use crate::picture::samples::SAMPLES;
+use crate::view::EXAMPLES;
 
 /// Draws the bar.
 pub fn show(
@@ -32,6 +33,9 @@ pub fn show(
             Command::OpenModel.button(ui, can, asks);
             models(ui, asks);
             Command::LoadReport.button(ui, can, asks);
+            ui.separator();
+            example_views(ui, asks);
+            Command::Export.button(ui, can, asks);
             ui.separator();
             Command::Quit.button(ui, can, asks);
         });
@@ -68,6 +72,7 @@ pub fn show(
             });
         });
         ui.menu_button("Help", |ui| {
+            Command::Welcome.button(ui, can, asks);
             Command::Messages.button(ui, can, asks);
             Command::About.button(ui, can, asks);
         });
@@ -84,6 +89,19 @@ pub fn examples(ui: &mut Ui, asks: &mut Vec<Ask>) {
                 .clicked()
             {
                 asks.push(Ask::Open(Wanted::Sample(sample)));
+                ui.close();
+            }
+        }
+    });
+}
+
+/// The bundled views.
+fn example_views(ui: &mut Ui, asks: &mut Vec<Ask>) {
+    ui.menu_button("Example views", |ui| {
+        for example in &EXAMPLES {
+            let entry = ui.button(example.title).on_hover_text(example.about);
+            if entry.clicked() {
+                asks.push(Ask::Open(Wanted::Example(example)));
                 ui.close();
             }
         }

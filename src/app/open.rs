@@ -8,10 +8,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use candle_core::Device;
 
 use super::dialog::{Answer, Dialog, Question};
-use super::samples::Sample;
-use super::source::{self, PhotoSource};
+use super::source;
 use crate::checkpoint::{Bundled, Model, Origin};
 use crate::picture::Photo;
+use crate::picture::samples::Sample;
+use crate::view::{Example, PhotoSource, ViewFile};
 use crate::{Error, Result};
 
 /// Places in [`Opener::arrived`].
@@ -29,6 +30,8 @@ pub enum Wanted {
     Sample(&'static Sample),
     /// Pixels from the clipboard.
     Pixels(std::sync::Arc<egui::ColorImage>),
+    /// A view that the program carries.
+    Example(&'static Example),
 }
 
 /// Something that was opened.
@@ -38,6 +41,8 @@ pub enum Opened {
     Photo(Box<Photo>, Option<PhotoSource>),
     /// A model.
     Model(Box<Model>),
+    /// A view with its photograph and model.
+    View(Box<ViewFile>, Box<Photo>, Box<Model>),
 }
 
 /// What a thread found out.
@@ -57,6 +62,12 @@ pub enum News {
     },
     /// A dialog gave a path.
     Picked(PathBuf),
+    /// A dialog gave a path to write to.
+    Place(PathBuf),
+    /// A file was written, or why not.
+    Saved(Result<PathBuf>),
+    /// A figure for the clipboard, or why there is none.
+    Figure(std::result::Result<std::sync::Arc<egui::ColorImage>, String>),
     /// There is no dialog on this machine.
     NoDialog,
     /// Those of the paths that are not there.
@@ -131,10 +142,16 @@ impl Opener {
     pub fn ask(&mut self, dialog: Dialog) {
         let question = Question::new(dialog);
         self.spawn(None, move || match question.answer() {
+            Answer::Path(path) if dialog == Dialog::Save => Some(News::Place(path)),
             Answer::Path(path) => Some(News::Picked(path)),
             Answer::Nothing => None,
             Answer::NoDialog => Some(News::NoDialog),
         });
+    }
+
+    /// Does something that takes a while, shown by its name until its news are there.
+    pub fn work(&mut self, name: &str, job: impl FnOnce() -> News + Send + 'static) {
+        self.spawn(Some(name.to_owned()), move || Some(job()));
     }
 
     /// Finds out which of the paths are not there.
@@ -165,6 +182,7 @@ impl Opener {
         match letter.news {
             News::Opened(Ok(Opened::Photo(..))) if !is_newest(PHOTO) => None,
             News::Opened(Ok(Opened::Model(_))) if !is_newest(MODEL) => None,
+            News::Opened(Ok(Opened::View(..))) if !(is_newest(PHOTO) && is_newest(MODEL)) => None,
             News::Started {
                 model,
                 photo,
@@ -213,17 +231,23 @@ impl Wanted {
             Self::Bundled(model) => model.id.into(),
             Self::Sample(sample) => sample.file.into(),
             Self::Pixels(_) => "the picture from the clipboard".into(),
+            Self::Example(example) => example.title.into(),
         }
     }
 
     fn open(self, device: &Device) -> Result<Opened> {
         match self {
+            Self::Path(path) if ViewFile::is_one(&path) => {
+                let file = ViewFile::read(&path)?;
+                open_view(file, device)
+            }
             Self::Path(path) if !source::is_model(&path) => open_photo(&path),
             Self::Path(path) => Ok(Opened::Model(Box::new(Model::open(&path, device)?))),
             Self::Bundled(model) => {
                 let model = Origin::Bundled(model).open(device)?;
                 Ok(Opened::Model(Box::new(model)))
             }
+            Self::Example(example) => open_view(example.view().map_err(Error::Setting)?, device),
             Self::Sample(sample) => {
                 let source = PhotoSource::Sample(sample.file.to_owned());
                 Ok(Opened::Photo(Box::new(sample.open()?), Some(source)))
@@ -250,12 +274,23 @@ fn open_photo(path: &Path) -> Result<Opened> {
     ))
 }
 
+fn open_view(file: ViewFile, device: &Device) -> Result<Opened> {
+    let photo = file.picture.place.open()?;
+    let origin = file.model.place.origin().map_err(Error::Setting)?;
+    let model = origin.open(device)?;
+    Ok(Opened::View(
+        Box::new(file),
+        Box::new(photo),
+        Box::new(model),
+    ))
+}
+
 fn first_photo(
     wanted: PhotoSource,
     problems: &mut Vec<Error>,
 ) -> Result<(Box<Photo>, PhotoSource)> {
     let sample = match &wanted {
-        PhotoSource::File(path) => match Photo::open(path) {
+        PhotoSource::File(_) => match wanted.open() {
             Ok(photo) => return Ok((Box::new(photo), wanted)),
             Err(error) => {
                 problems.push(error);

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
+use crate::attention::Mechanism;
+use crate::attention::view::Heat;
 use crate::engine::{LayerTrace, Settings, Snapshot};
-
 pub use crate::picture::Look;
+use crate::picture::{Range, RangeRule};
+pub use crate::view::{Asking, Camera, Selection};
+use crate::yolo;
 
 /// One pane of the window. It draws what the snapshot holds and writes what the hand does into
 /// the context; it computes no attention.
@@ -16,10 +18,13 @@ pub trait Pane {
     /// Title on the tab.
     fn title(&self) -> &'static str;
     /// What is seen and how to use it, for the help hover.
-    fn help(&self) -> &'static str;
-    /// What it wants to see: the id of a mechanism, and of which regions or tokens the attention.
-    /// Only asked while the pane is on the screen.
-    fn watch(&self, _selection: &Selection) -> Option<(&'static str, Vec<usize>)> {
+    fn help(&self) -> String;
+    /// The mechanism whose layers it looks at. Only asked while the pane is on the screen.
+    fn mechanism(&self) -> Option<&'static Mechanism> {
+        None
+    }
+    /// The row whose feature maps it looks at. Only asked while the pane is on the screen.
+    fn features(&self, _selection: &Selection) -> Option<usize> {
         None
     }
     /// Draws the pane.
@@ -36,13 +41,50 @@ pub struct Context<'a> {
     pub settings: &'a mut Settings,
     /// What is pressed.
     pub selection: &'a mut Selection,
+    /// What is asked, by id of the mechanism.
+    pub asking: &'a mut BTreeMap<String, Asking>,
     /// How maps look, by pane.
     pub looks: &'a mut BTreeMap<String, Look>,
+    /// The range of the maps that share one.
+    pub shared: &'a mut Shared,
     /// Pan and zoom, shared by all panes that show the photograph.
     pub camera: &'a mut Camera,
 }
 
+/// The range of maps that are compared: those of all panes whose look says so.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Shared(BTreeMap<&'static str, Range>);
+
+impl Shared {
+    /// Notes the map that a pane shows now, and gives the range that it shares.
+    pub fn follow(&mut self, pane: &'static str, look: &Look, map: Option<&Heat>) -> Option<Range> {
+        match map.filter(|_| look.rule == RangeRule::Shared) {
+            Some(map) => self.0.insert(pane, look.own_range(&map.values)),
+            None => self.0.remove(pane),
+        };
+        self.range()
+    }
+
+    /// The range that holds all of them.
+    pub fn range(&self) -> Option<Range> {
+        self.0.values().copied().reduce(Range::union)
+    }
+
+    /// Forgets a pane that is not on the screen any more.
+    pub fn retain(&mut self, in_sight: impl Fn(&str) -> bool) {
+        self.0.retain(|pane, _| in_sight(pane));
+    }
+}
+
 impl<'a> Context<'a> {
+    /// Presses a point of the photograph: what lies there is selected in every pane, the smallest
+    /// box around it too.
+    pub fn press(&mut self, point: [f32; 2]) {
+        self.selection.press(point);
+        let detected = self.snapshot.detected.as_ref();
+        self.selection.detection = detected.and_then(|d| yolo::smallest_at(&d.list, point));
+    }
+
     /// The trace of the layer that is chosen for a mechanism: the selected row, or the first.
     pub fn trace_of(&self, mechanism: &str) -> Option<&'a LayerTrace> {
         let mut of = self
@@ -54,54 +96,5 @@ impl<'a> Context<'a> {
         let first = of.next();
         let matching = first.into_iter().chain(of).find(|t| Some(&t.row) == chosen);
         matching.or(first).map(AsRef::as_ref)
-    }
-}
-
-/// What is pressed, in the whole window. Indices may outlive the map they were pressed on: a
-/// pane passes over one that its trace does not have.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Selection {
-    /// The attention row looked at, by mechanism.
-    pub rows: BTreeMap<String, usize>,
-    /// Point of the photograph, in its pixels.
-    pub point: Option<[f32; 2]>,
-    /// Super token.
-    pub super_token: Option<usize>,
-    /// Iteration of the association; `None` is the last.
-    pub iteration: Option<usize>,
-    /// Region.
-    pub region: Option<usize>,
-    /// Channel.
-    pub channel: Option<usize>,
-    /// Detection, by its place in the list.
-    pub detection: Option<usize>,
-}
-
-impl Selection {
-    /// Presses a point of the photograph. What lies there in each layer is selected by the panes
-    /// of these layers, so that all of them follow one press.
-    pub fn press(&mut self, point: [f32; 2]) {
-        self.point = Some(point);
-        self.super_token = None;
-        self.region = None;
-    }
-}
-
-/// Which part of the photograph is seen. `zoom` 1 fits the photograph into the pane.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Camera {
-    /// Magnification over the fit.
-    pub zoom: f32,
-    /// Point of the photograph in the middle of the pane, 0..1 along each axis.
-    pub centre: [f32; 2],
-}
-
-impl Default for Camera {
-    fn default() -> Self {
-        Self {
-            zoom: 1.0,
-            centre: [0.5, 0.5],
-        }
     }
 }

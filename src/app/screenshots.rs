@@ -32,8 +32,7 @@ const SHOTS: &[Shot] = &[
         size: [1400.0, 900.0],
         set: |kept| {
             kept.theme = ThemePreference::Dark;
-            kept.selection.region = Some(27);
-            kept.selection.super_token = Some(12);
+            kept.selection.units = [(5, 12), (8, 27)].into();
         },
     },
     Shot {

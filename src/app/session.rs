@@ -1,15 +1,16 @@
 //! What is open, and the talk with the engine's thread: the newest wish out, the newest snapshot in.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::attention::{Attention, Watch};
 use crate::checkpoint::Model;
 use crate::engine::{self, Probe, Settings, Snapshot, Worker};
 use crate::picture::Photo;
+use crate::view::Selection;
 
-/// What the panes in sight look at: the regions or tokens wanted of each mechanism.
-pub type Watched = BTreeMap<&'static str, Vec<usize>>;
+/// Ids of the mechanisms that the panes in sight look at.
+pub type Watched = BTreeSet<&'static str>;
 
 /// The open photograph and model, and the thread that analyses them.
 pub struct Session {
@@ -114,12 +115,19 @@ impl Session {
     }
 
     /// Sends a wish if anything changed since the last one.
-    pub fn wish(&mut self, settings: &Settings, watched: &Watched) {
+    pub fn wish(
+        &mut self,
+        settings: &Settings,
+        watched: &Watched,
+        features: Option<usize>,
+        selection: &Selection,
+    ) {
         let (Some(photo), Some(model)) = (&self.photo, &self.model) else {
             return;
         };
         let mut settings = settings.clone();
-        watch(&mut settings, model, watched);
+        watch(&mut settings, model, watched, selection);
+        settings.features = features;
         let same = self.sent.as_ref().is_some_and(|(p, m, s)| {
             Arc::ptr_eq(p, photo) && Arc::ptr_eq(m, model) && *s == settings
         });
@@ -131,11 +139,13 @@ impl Session {
     }
 }
 
-/// Rows that no pane in sight looks at are not watched: their traces cost nothing.
-fn watch(settings: &mut Settings, model: &Model, watched: &Watched) {
+/// Rows that no pane in sight looks at are not watched: their traces cost nothing. Of the others
+/// the attention of the pressed unit is wanted.
+fn watch(settings: &mut Settings, model: &Model, watched: &Watched, selection: &Selection) {
     let of = |(row, attention): (usize, &dyn Attention)| {
-        let focus = watched.get(attention.mechanism().id)?;
-        Some((row, Watch::Focus(focus.clone())))
+        let seen = watched.contains(attention.mechanism().id);
+        let unit = selection.units.get(&row).copied();
+        seen.then(|| (row, Watch::Focus(unit.into_iter().collect())))
     };
     settings.watch = model.network.attention().filter_map(of).collect();
 }

@@ -4,40 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::view::lasting;
+
 /// Files that are remembered.
 const MOST: usize = 10;
-
-/// The picture to start with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PhotoSource {
-    /// A bundled one, by its file name.
-    Sample(String),
-    /// A file.
-    File(PathBuf),
-}
-
-impl Default for PhotoSource {
-    fn default() -> Self {
-        Self::Sample(super::samples::SAMPLES[0].file.to_owned())
-    }
-}
-
-impl PhotoSource {
-    /// The source as it can be kept; see [`lasting`].
-    pub fn lasting(self) -> Option<Self> {
-        match self {
-            Self::Sample(_) => Some(self),
-            Self::File(path) => lasting(&path).map(Self::File),
-        }
-    }
-}
-
-/// The path as it can be kept: from the root, so that it holds in another folder too. `None` if
-/// its name is not text.
-pub fn lasting(path: &Path) -> Option<PathBuf> {
-    path.to_str()?;
-    Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
-}
 
 /// Files opened before, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,19 +7,20 @@ use std::sync::Arc;
 use egui::{CentralPanel, Event, Frame, Margin, Panel, Ui};
 
 use super::command::{self, Ask, Can};
+use super::export::ExportDialog;
 use super::keep::Kept;
 use super::layout::Layout;
 use super::open::{Opener, Wanted};
-use super::pane::{Context, Pane};
+use super::pane::{Context, Pane, Shared};
 use super::session::Session;
-use super::source::PhotoSource;
 use super::source_strip::SourceStrip;
 use super::toasts::{Message, Toasts};
 use super::undo::History;
-use super::{AppOptions, drop, knobs_panel, menu_bar, panes, report, status_bar, theme};
+use super::{AppOptions, drop, knobs_panel, menu_bar, panes, report, status_bar, theme, welcome};
 use crate::checkpoint::{Model, Origin};
 use crate::engine::{Engine, OpenDevice, Snapshot, Worker};
 use crate::picture::Photo;
+use crate::view::PhotoSource;
 
 /// The window.
 pub struct App {
@@ -37,6 +38,12 @@ pub struct App {
     pub(super) missing_since: f64,
     pub(super) about_open: bool,
     pub(super) report_open: bool,
+    pub(super) welcome_open: bool,
+    pub(super) export: Option<ExportDialog>,
+    /// The range of the maps that are compared.
+    pub(super) shared: Shared,
+    /// Where the open photograph is found again.
+    pub(super) photo_source: Option<PhotoSource>,
 }
 
 impl App {
@@ -79,6 +86,11 @@ impl App {
             missing_since: f64::NEG_INFINITY,
             about_open: false,
             report_open: false,
+            // A state that can be kept, but was not: the program is new here.
+            welcome_open: storage.is_some_and(Kept::is_none),
+            export: None,
+            shared: Shared::default(),
+            photo_source: None,
         })
     }
 
@@ -123,6 +135,7 @@ impl App {
             reset_layout: self.kept.layout != Layout::default(),
             zoom: self.photo().is_some(),
             report: self.model().is_some(),
+            export: self.snapshot().scene.is_some(),
             theme: self.kept.theme,
         }
     }
@@ -135,9 +148,12 @@ impl App {
         let Kept {
             layout, selection, ..
         } = &self.kept;
-        let in_sight = self.panes.iter().filter(|p| layout.is_in_sight(p.id()));
-        let watched = in_sight.filter_map(|p| p.watch(selection)).collect();
-        self.session.wish(&self.kept.settings, &watched);
+        self.shared.retain(|pane| layout.is_in_sight(pane));
+        let in_sight = || self.panes.iter().filter(|p| layout.is_in_sight(p.id()));
+        let watched = in_sight().filter_map(|p| p.mechanism()).map(|m| m.id);
+        let features = in_sight().find_map(|p| p.features(selection));
+        let (settings, watched) = (&self.kept.settings, watched.collect());
+        self.session.wish(settings, &watched, features, selection);
     }
 
     /// What arrives through the window: dropped files, and pictures or paths from the clipboard.
@@ -183,7 +199,7 @@ impl App {
             );
             ui.add_space(theme::GAP);
             ui.label(theme::quiet("Licence: MIT or Apache-2.0"));
-            for sample in &super::samples::SAMPLES {
+            for sample in &crate::picture::samples::SAMPLES {
                 ui.label(theme::quiet(format!("{}: {}", sample.file, sample.credit)));
             }
             ui.add_space(theme::GAP);
@@ -235,16 +251,17 @@ impl App {
         let deep = Frame::new().fill(ui.visuals().extreme_bg_color);
         let central = CentralPanel::default()
             .frame(deep)
-            .show(ui, |ui| self.draw_panes(ui));
+            .show(ui, |ui| self.draw_panes(ui, asks));
         central.response.rect
     }
 
-    fn draw_panes(&mut self, ui: &mut Ui) {
+    fn draw_panes(&mut self, ui: &mut Ui, asks: &mut Vec<Ask>) {
         let snapshot = self.session.snapshot().clone();
         let Kept {
             layout,
             settings,
             selection,
+            asking,
             looks,
             camera,
             ..
@@ -254,17 +271,19 @@ impl App {
             newest: self.session.newest(),
             settings,
             selection,
+            asking,
             looks,
+            shared: &mut self.shared,
             camera,
         };
-        layout.show(ui, &mut self.panes, cx);
+        layout.show(ui, &mut self.panes, cx, asks);
     }
 }
 
 impl eframe::App for App {
-    fn logic(&mut self, _ctx: &egui::Context, _frame: &mut eframe::Frame) {
+    fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
         for news in self.opener.news() {
-            self.hear(news);
+            self.hear(news, ctx);
         }
         if let Some(failure) = self.session.refresh() {
             self.toasts.error(failure);
@@ -283,6 +302,13 @@ impl eframe::App for App {
         self.about(&ctx);
         if let (true, Some(model)) = (self.report_open, self.session.model()) {
             self.report_open = report::show(&ctx, model);
+        }
+        if self.welcome_open {
+            self.welcome_open = welcome::show(&ctx, &can, &mut asks);
+        }
+        if let Some(mut dialog) = self.export.take() {
+            let open = dialog.show(&ctx, &self.panes, &mut asks);
+            self.export = open.then_some(dialog);
         }
         drop::overlay(&ctx);
         if !asks.is_empty() {

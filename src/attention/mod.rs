@@ -7,7 +7,9 @@
 
 mod args;
 mod array;
+mod heads;
 pub mod knobs;
+mod lines;
 pub mod polarized;
 pub mod position_sensitive;
 pub mod routing;
@@ -154,18 +156,39 @@ pub trait Trace: Any + Send + Sync + Debug {
     /// If a tensor cannot be made, which no input reaches.
     fn tensors(&self) -> Result<Vec<NamedTensor>>;
 
-    /// The pictures that show it without anyone choosing anything.
-    fn views(&self) -> Vec<View>;
-
     /// What it can be asked, the most telling question first.
-    fn questions(&self) -> &'static [Question] {
-        &[]
-    }
+    fn questions(&self) -> &'static [Question];
 
     /// The answer to one of its questions. `None` for a question it does not know, and where the
     /// attention of the asked-for unit was not kept (see [`Watch::Focus`]).
-    fn answer(&self, _question: &str, _asked: &Asked) -> Option<Answer> {
-        None
+    fn answer(&self, question: &str, asked: &Asked) -> Option<Answer>;
+
+    /// The answers to all questions without anyone choosing anything, once for each attention in
+    /// the row: then their names end in its number.
+    fn views(&self) -> Vec<View> {
+        let parts = self.choices(Turn::Part).max(1);
+        let mut views = Vec::new();
+        for part in 0..parts {
+            for question in self.questions() {
+                let by_part = parts > 1 && question.turns.contains(&Turn::Part);
+                if part > 0 && !by_part {
+                    continue;
+                }
+                let asked = Asked {
+                    part: Some(part),
+                    ..Asked::default()
+                };
+                let mut view = match self.answer(question.id, &asked) {
+                    Some(answer) => answer.view,
+                    None => continue,
+                };
+                if by_part {
+                    view.name = format!("{}_{part}", view.name).into();
+                }
+                views.push(view);
+            }
+        }
+        views
     }
 
     /// How many there are to choose from; 0 or 1 where there is nothing to choose.
@@ -196,6 +219,13 @@ pub trait Trace: Any + Send + Sync + Debug {
 
     /// Memory held, in bytes.
     fn bytes(&self) -> usize;
+}
+
+/// The unit that is asked about: the pressed one, or that of the pressed cell.
+fn asked_unit(trace: &impl Trace, asked: &Asked) -> Option<usize> {
+    let of_cell = || trace.unit_at(asked.cell?, asked.iteration);
+    let pressed = asked.unit.filter(|u| *u < trace.choices(Turn::Unit));
+    pressed.or_else(of_cell)
 }
 
 impl dyn Trace {

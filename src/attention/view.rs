@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+pub use super::lines::{grid_lines, label_borders};
+
 /// One picture of a trace.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -16,6 +18,23 @@ pub struct View {
     pub caption: String,
     /// What to paint.
     pub body: Body,
+}
+
+impl View {
+    /// The view that answers the question `name`.
+    pub fn new(
+        name: &'static str,
+        title: impl Into<String>,
+        caption: impl Into<String>,
+        body: Body,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            title: title.into(),
+            caption: caption.into(),
+            body,
+        }
+    }
 }
 
 /// What a view consists of.
@@ -59,7 +78,7 @@ pub enum Turn {
     Iteration,
     /// One of several attentions inside the row.
     Part,
-    /// Another `topk` to compare with.
+    /// Another `topk` to compare with, from 1 to so many as there are.
     Against,
 }
 
@@ -70,7 +89,7 @@ pub struct Asked {
     /// The pressed cell of the feature map: row, column.
     pub cell: Option<[usize; 2]>,
     /// The pressed super token, region or token; without one that at [`Asked::cell`], or else the
-    /// middle one.
+    /// middle one where a picture needs one.
     pub unit: Option<usize>,
     /// One head; `None` is the mean of all.
     pub head: Option<usize>,
@@ -78,7 +97,7 @@ pub struct Asked {
     pub iteration: Option<usize>,
     /// Attention within the row; `None` is the first.
     pub part: Option<usize>,
-    /// The other `topk`.
+    /// The other `topk`; `None` is twice that in use, or half of it where there are not so many.
     pub against: Option<usize>,
     /// The pressed channel.
     pub channel: Option<usize>,
@@ -144,6 +163,49 @@ pub struct Matrix {
     pub labels: Vec<String>,
     /// The chosen row.
     pub row: Option<usize>,
+    /// Units per row and per column: row `r` is that of unit `r · step`, column `c` the mean over
+    /// the `step` units from `c · step` on. Above 1 only for large tables of units.
+    pub step: usize,
+}
+
+/// Tables of more units than this are thinned out: no picture could show them all.
+const MOST_ROWS: usize = 512;
+
+impl Matrix {
+    /// A table of `n × n` units from its rows; `add(i, out)` adds the `n` values of unit `i`.
+    pub fn of_units(
+        quantity: &'static str,
+        [row_label, col_label]: [&'static str; 2],
+        n: usize,
+        mut add: impl FnMut(usize, &mut [f32]),
+    ) -> Self {
+        let step = n.div_ceil(MOST_ROWS).max(1);
+        let rows = n.div_ceil(step);
+        let mut values = vec![0.0; rows * rows];
+        let mut full = vec![0.0; if step > 1 { n } else { 0 }];
+        for (r, row) in values.chunks_exact_mut(rows.max(1)).enumerate() {
+            if step == 1 {
+                add(r, row);
+                continue;
+            }
+            full.fill(0.0);
+            add(r * step, &mut full);
+            for (v, part) in row.iter_mut().zip(full.chunks(step)) {
+                *v = part.iter().sum::<f32>() / part.len() as f32;
+            }
+        }
+        Self {
+            quantity,
+            values: values.into(),
+            rows,
+            cols: rows,
+            row_label,
+            col_label,
+            labels: Vec::new(),
+            row: None,
+            step,
+        }
+    }
 }
 
 /// Numbers over a common axis.
@@ -213,6 +275,17 @@ pub struct Heat {
 }
 
 impl Heat {
+    /// A map of one value per cell of a feature map.
+    pub fn of_cells(quantity: &'static str, [rows, cols]: [usize; 2], values: Arc<[f32]>) -> Self {
+        Self {
+            quantity,
+            values,
+            rows,
+            cols,
+            extent: [cols as f32, rows as f32],
+        }
+    }
+
     /// The value of the cell under `x, y` (in cells of the feature map), if there is one.
     pub fn value_at(&self, x: f32, y: f32) -> Option<f32> {
         if x < 0.0 || y < 0.0 || x >= self.extent[0] || y >= self.extent[1] {
@@ -273,63 +346,9 @@ impl Bars {
     }
 }
 
-/// The lines of a regular grid of cells `cell` (height, width) over `extent` (height, width).
-pub fn grid_lines(extent: [usize; 2], cell: [usize; 2]) -> Vec<[f32; 4]> {
-    let [h, w] = extent.map(|v| v as f32);
-    let rows = (0..=extent[0] / cell[0].max(1)).map(|i| (i * cell[0]) as f32);
-    let cols = (0..=extent[1] / cell[1].max(1)).map(|i| (i * cell[1]) as f32);
-    rows.map(|y| [0.0, y, w, y])
-        .chain(cols.map(|x| [x, 0.0, x, h]))
-        .collect()
-}
-
-/// The borders between cells with different labels, merged into long segments.
-///
-/// `labels` is row-major `rows × cols`; the outer frame is not included.
-pub fn label_borders(labels: &[i32], rows: usize, cols: usize) -> Vec<[f32; 4]> {
-    let mut lines = Vec::new();
-    if labels.len() != rows * cols {
-        return lines;
-    }
-    let at = |r: usize, c: usize| labels[r * cols + c];
-    let mut segments =
-        |n: usize, differs: &dyn Fn(usize) -> bool, line: &dyn Fn(f32, f32) -> [f32; 4]| {
-            let mut start = None;
-            for i in 0..=n {
-                match (i < n && differs(i), start) {
-                    (true, None) => start = Some(i),
-                    (false, Some(s)) => {
-                        lines.push(line(s as f32, i as f32));
-                        start = None;
-                    }
-                    _ => {}
-                }
-            }
-        };
-    for r in 1..rows {
-        let y = r as f32;
-        segments(cols, &|c| at(r - 1, c) != at(r, c), &|a, b| [a, y, b, y]);
-    }
-    for c in 1..cols {
-        let x = c as f32;
-        segments(rows, &|r| at(r, c - 1) != at(r, c), &|a, b| [x, a, x, b]);
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn borders_are_merged_and_exact() {
-        // Two columns on the left belong to 0, the right column to 1, the last row to 2.
-        let labels = [0, 0, 1, 0, 0, 1, 2, 2, 2];
-        let mut lines = label_borders(&labels, 3, 3);
-        lines.sort_by(|a, b| a.partial_cmp(b).unwrap());
-        assert_eq!(lines, vec![[0., 2., 3., 2.], [2., 0., 2., 2.]]);
-        assert!(label_borders(&[5; 9], 3, 3).is_empty());
-    }
 
     #[test]
     fn a_heat_map_is_read_by_its_extent() {
@@ -353,10 +372,5 @@ mod tests {
             values: vec![0.2, 0.9, 0.2, 0.5].into(),
         };
         assert_eq!(bars.sorted(), vec![1, 3, 0, 2]);
-    }
-
-    #[test]
-    fn grid_lines_include_the_frame() {
-        assert_eq!(grid_lines([4, 6], [2, 3]).len(), 3 + 3);
     }
 }

@@ -52,7 +52,8 @@ use candle_core::{Device, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::AnalyzeArgs;
-use super::report::{INPUT, Report, clamps};
+use super::report::Report;
+use super::wanted;
 use crate::attention::Watch;
 use crate::attention::view::Answer;
 use crate::checkpoint::{Model, Origin};
@@ -78,14 +79,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<()> {
     let model = Arc::new(open_model(args.model.as_deref(), &open.device)?);
     let model = engine::attach(&model, &args.probe).map_err(Error::Setting)?;
     let settings = settings(args, &model)?;
-    for (place, clamps) in clamps(&settings, &model) {
-        for clamp in clamps {
-            match place.as_str() {
-                INPUT => eprintln!("attnscope: {clamp}"),
-                row => eprintln!("attnscope: layer {row}: {clamp}"),
-            }
-        }
-    }
+    wanted::say_clamps(&settings, &model);
     // Better now than after the first picture, and once rather than for each.
     files::check_folder(&args.out)?;
     let bar = progress_bar(args.images.len());
@@ -137,44 +131,10 @@ fn settings(args: &AnalyzeArgs, model: &Model) -> Result<Settings> {
         probes: args.probe.clone(),
         ..Settings::default()
     };
-    if let Some(head) = args.head.map(Into::into) {
-        if !model.network.heads().contains(&head) {
-            return Err(Error::Setting(format!(
-                "{} has no {} head",
-                model.name,
-                head.name()
-            )));
-        }
-        settings.head = Some(head);
+    if let Some(head) = args.head {
+        settings.head = Some(wanted::head(head.into(), model)?);
     }
-    for set in &args.set {
-        let Some(legal) = settings.legal(model, set.row) else {
-            let rows: Vec<String> = model
-                .network
-                .attention()
-                .map(|(r, _)| r.to_string())
-                .collect();
-            return Err(Error::Setting(format!(
-                "layer {} is no attention layer of {}; expected one of {}",
-                set.row,
-                model.name,
-                rows.join(", ")
-            )));
-        };
-        let known: Vec<&str> = legal.knobs.iter().map(|k| k.name).collect();
-        if !known.contains(&set.knob.as_str()) {
-            let expected = match known.is_empty() {
-                true => "it has no knobs".into(),
-                false => format!("expected one of {}", known.join(", ")),
-            };
-            return Err(Error::Setting(format!(
-                "layer {} has no knob {}; {expected}",
-                set.row, set.knob
-            )));
-        }
-        let knobs = settings.knobs.entry(set.row).or_default();
-        knobs.insert(set.knob.clone(), set.value);
-    }
+    wanted::knobs(&mut settings, &args.set, model)?;
     settings.watch_all(model, &Watch::All);
     Ok(settings)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::attention::KnobValue;
@@ -26,6 +27,10 @@ pub struct Cli {
 pub enum Command {
     /// Write detections, traces and pictures of photographs to a folder.
     Analyze(AnalyzeArgs),
+    /// Measure how well a model finds what is on labelled pictures: mAP50 and mAP50-95.
+    Evaluate(EvaluateArgs),
+    /// Draw the figure of a view file without a window: the same bytes as an export from there.
+    Render(RenderArgs),
     /// Take the pictures of README from the real window (it opens by itself and closes again).
     Screenshots(ScreenshotsArgs),
     /// List the layers of a model, its attention layers and their knobs.
@@ -87,6 +92,59 @@ pub struct AnalyzeArgs {
     /// Folder to write to; each picture gets a folder of its own in it.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// Options of `evaluate`.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// Labelled pictures: a folder with labels.jsonl, with images and labels (YOLO text), or with
+    /// COCO annotations; a split of it; or a label file or tar archive itself.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// A checkpoint (.pt), a model folder (model.yaml, weights.safetensors, card.json), or the name
+    /// of a bundled model.
+    #[arg(long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// Side of the square network input in pixels; without it, the model's best.
+    #[arg(long, value_parser = side, value_name = "N")]
+    pub imgsz: Option<usize>,
+    /// Turn a knob, e.g. 8.topk=6 or 5.stoken_size=6x4 (height x width). `layers` lists them.
+    #[arg(long, value_name = "LAYER.KNOB=VALUE")]
+    pub set: Vec<Setting>,
+    /// Which head is read; without it, the model's best.
+    #[arg(long, value_enum, value_name = "HEAD")]
+    pub head: Option<HeadsArg>,
+    /// Only the first pictures.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    pub limit: Option<u32>,
+    /// Where the network runs.
+    #[arg(long, default_value = "auto", value_name = "auto|cpu|cuda|metal")]
+    pub device: DeviceChoice,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// A view file, saved from the window.
+    #[arg(value_name = "VIEW")]
+    pub view: PathBuf,
+    /// The file to write; its ending says what: .png or .svg for the figure, .csv or .npz for the
+    /// numbers of the map.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Draw another pane of the view: detections, super_token, routing, polarized,
+    /// position_sensitive, layers.
+    #[arg(long, value_name = "PANE")]
+    pub pane: Option<String>,
+    /// Pixels per point of a PNG, 0.5 to 4.
+    #[arg(long, default_value_t = 2.0, value_parser = pixels_per_point, value_name = "X")]
+    pub scale: f32,
+    /// Where the network runs.
+    #[arg(long, default_value = "auto", value_name = "auto|cpu|cuda|metal")]
+    pub device: DeviceChoice,
 }
 
 /// Options of `layers`.
@@ -158,6 +216,33 @@ impl From<HeadArg> for Head {
     }
 }
 
+/// One head, or each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadsArg {
+    /// This one.
+    One(HeadArg),
+    /// All that the model has.
+    Both,
+}
+
+impl ValueEnum for HeadsArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [HeadsArg; 3] = [
+            HeadsArg::One(HeadArg::OneToOne),
+            HeadsArg::One(HeadArg::OneToMany),
+            HeadsArg::Both,
+        ];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::One(head) => head.to_possible_value(),
+            Self::Both => Some(PossibleValue::new("both").help("Each of them")),
+        }
+    }
+}
+
 /// One `LAYER.KNOB=VALUE`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
@@ -195,6 +280,13 @@ pub(super) fn side(text: &str) -> Result<usize, String> {
 }
 
 /// A number from 0 to 1.
+fn pixels_per_point(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(v) if (0.5..=4.0).contains(&v) => Ok(v),
+        _ => Err("expected a number from 0.5 to 4".into()),
+    }
+}
+
 fn share(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(v) if (0.0..=1.0).contains(&v) => Ok(v),

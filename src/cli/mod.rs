@@ -5,9 +5,11 @@ mod args;
 pub mod bench;
 mod check;
 mod convert;
+mod evaluate;
 mod layers;
-
+mod render;
 mod report;
+mod wanted;
 
 use std::process::ExitCode;
 
@@ -28,9 +30,11 @@ pub fn main() -> ExitCode {
         .init();
     let result = match cli.command {
         Some(Command::Analyze(args)) => analyze::run(&args),
+        Some(Command::Evaluate(args)) => evaluate::run(&args),
         Some(Command::Layers(args)) => layers::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Convert(args)) => convert::run(&args),
+        Some(Command::Render(args)) => render::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Screenshots(args)) => {
             crate::app::take_screenshots(AppOptions::default(), &args.out)

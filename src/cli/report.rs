@@ -31,8 +31,8 @@ struct PictureInfo<'a> {
 }
 
 #[derive(Serialize)]
-struct ModelInfo<'a> {
-    name: &'a str,
+pub(super) struct ModelInfo<'a> {
+    pub(super) name: &'a str,
     path: Option<String>,
     digest: String,
     classes: &'a [String],
@@ -95,7 +95,7 @@ impl<'a> PictureInfo<'a> {
 }
 
 impl<'a> ModelInfo<'a> {
-    fn new(model: &'a Model) -> Self {
+    pub(super) fn new(model: &'a Model) -> Self {
         Self {
             name: &model.name,
             path: match &model.origin {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::FeatureMaps;
 use crate::attention::{Legal, MapSize, Trace};
 use crate::checkpoint::Model;
 use crate::picture::{Letterbox, Photo};
@@ -52,6 +53,13 @@ impl Placement {
         [x / self.cell[0], y / self.cell[1]]
     }
 
+    /// The cell under a point of the photograph: row, column. `None` above and left of the map;
+    /// below and to the right there may be no such cell.
+    pub fn cell(&self, [x, y]: [f32; 2]) -> Option<[usize; 2]> {
+        let [x, y] = self.to_map(x, y);
+        (x >= 0.0 && y >= 0.0).then_some([y as usize, x as usize])
+    }
+
     /// A rectangle of the map as one of the photograph (not clipped).
     pub fn rect_to_photo(&self, [x0, y0, x1, y1]: [f32; 4]) -> [f32; 4] {
         let ([a, b], [c, d]) = (self.to_photo(x0, y0), self.to_photo(x1, y1));
@@ -98,6 +106,8 @@ pub struct Timing {
     pub ran: usize,
     /// Rows of the network.
     pub rows: usize,
+    /// Levels of the detect head that ran, counted from its first.
+    pub levels: Vec<usize>,
     /// Time of each row that ran.
     pub by_row: BTreeMap<usize, Duration>,
 }
@@ -111,6 +121,8 @@ pub struct Outcome {
     pub traces: BTreeMap<usize, Arc<LayerTrace>>,
     /// Detections.
     pub detected: Arc<Detected>,
+    /// The feature maps that were wanted.
+    pub features: Option<Arc<FeatureMaps>>,
     /// Times.
     pub timing: Timing,
 }

@@ -1,19 +1,20 @@
 //! One run: picture + model + settings to traces and detections, running only what changed.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Tensor};
 
 use super::badges;
-use super::store::{Entry, Key, Store};
-use super::{Detected, LayerTrace, Outcome, Scene, Settings, Timing};
-use crate::attention::{Legal, Trace, Watch};
+use super::features::LastCopy;
+use super::plan::Plan;
+use super::store::{Entry, Store};
+use super::{Detected, FeatureMaps, LayerTrace, Outcome, Scene, Settings, Timing};
+use crate::attention::{Knobs, Trace};
 use crate::checkpoint::Model;
 use crate::picture::{Letterbox, Photo};
-use crate::yolo::{self, Head, Layer, Module, Output, RawHead};
+use crate::yolo::{self, Detect, Head, Layer, Module, Output, RawHead};
 use crate::{Error, Result};
 
 /// Memory for outputs and traces of earlier settings.
@@ -38,6 +39,8 @@ pub trait Listener {
     fn layer(&mut self, row: usize, rows: usize, name: &str) -> bool;
     /// The trace of an attention row is there, before the detections.
     fn trace(&mut self, scene: &Arc<Scene>, trace: &Arc<LayerTrace>);
+    /// The feature maps that were wanted are there, before the detections.
+    fn features(&mut self, _scene: &Arc<Scene>, _features: &Arc<FeatureMaps>) {}
 }
 
 /// Nobody watches.
@@ -52,6 +55,7 @@ impl Listener for () {
 pub struct Engine {
     store: Store,
     scene: Option<Arc<Scene>>,
+    copied: LastCopy,
 }
 
 impl Default for Engine {
@@ -60,31 +64,13 @@ impl Default for Engine {
     }
 }
 
-/// A wish as the rows see it.
-struct Plan {
-    keys: Vec<Key>,
-    watch: Vec<Watch>,
-    legal: BTreeMap<usize, Legal>,
-    head: Head,
-    /// Rows that must run.
-    run: Vec<bool>,
-    /// What is remembered of the needed rows that need not run. Held here, because what the run
-    /// adds to the store may push it out.
-    held: Vec<Option<Entry>>,
-    /// Rows whose output is worth keeping.
-    keep: Vec<bool>,
-    /// The rows in the order in which they run.
-    order: Vec<usize>,
-    /// The last place in that order at which somebody reads each row.
-    last_reader: Vec<usize>,
-}
-
 impl Engine {
     /// An engine that remembers up to `budget` bytes.
     pub fn new(budget: usize) -> Self {
         Self {
             store: Store::new(budget),
             scene: None,
+            copied: LastCopy::default(),
         }
     }
 
@@ -110,79 +96,42 @@ impl Engine {
     pub fn run(&mut self, wish: &Wish, listener: &mut dyn Listener) -> Result<Outcome> {
         let start = Instant::now();
         let scene = self.scene_for(wish);
-        let model = &wish.model;
-        let layers = model.network.layers();
-        let mut plan = self.plan(wish, &scene);
-        let mut traces = BTreeMap::new();
-        let mut timing = Timing {
-            rows: layers.len(),
-            ..Timing::default()
+        let rows = wish.model.network.layers().len();
+        let mut run = Run {
+            plan: Plan::new(wish, &scene, &mut self.store),
+            store: &mut self.store,
+            copied: &mut self.copied,
+            wish,
+            scene: &scene,
+            input: None,
+            maps: vec![None; rows],
+            traces: BTreeMap::new(),
+            features: None,
+            raw: None,
+            timing: Timing {
+                rows,
+                ..Timing::default()
+            },
         };
-        let mut input: Option<Tensor> = None;
-        let mut maps: Vec<Option<Output>> = vec![None; layers.len()];
-
-        for (place, &row) in plan.order.iter().enumerate() {
-            let layer = &layers[row];
-            let watch = &plan.watch[row];
-            let entry = if plan.run[row] {
-                if !listener.layer(row, layers.len(), &layer.name) {
-                    return Err(Error::Cancelled);
-                }
-                let began = Instant::now();
-                let mut sources = Vec::with_capacity(layer.from.len());
-                for from in &layer.from {
-                    sources.push(match from {
-                        None => match &input {
-                            Some(t) => t.clone(),
-                            None => input.insert(network_input(&scene)?).clone(),
-                        },
-                        Some(i) => map_of(&maps, *i)?,
-                    });
-                }
-                let none = BTreeMap::new();
-                let knobs = plan.legal.get(&row).map_or(&none, |l| &l.values);
-                let (output, trace) = layer.run(&sources, knobs, watch, plan.head)?;
-                timing.by_row.insert(row, began.elapsed());
-                let entry = Entry {
-                    output,
-                    trace: trace.map(|t| (watch.clone(), t)),
-                };
-                if plan.keep[row] {
-                    self.store.put(plan.keys[row], entry.clone());
-                }
-                Some(entry)
-            } else {
-                plan.held[row].take()
-            };
-            if let Some(entry) = entry {
-                if let Some((_, trace)) = &entry.trace
-                    && watch.is_on()
-                {
-                    let trace = Arc::new(self.layer_trace(wish, &plan, row, trace));
-                    listener.trace(&scene, &trace);
-                    traces.insert(row, trace);
-                }
-                maps[row] = Some(entry.output);
-            }
-            // Large early maps are let go as soon as nobody needs them.
-            for (map, last) in maps.iter_mut().zip(&plan.last_reader) {
-                if *last <= place {
-                    *map = None;
-                }
-            }
+        for place in 0..rows {
+            run.row(place, listener)?;
         }
+        let Run {
+            plan,
+            traces,
+            features,
+            raw,
+            mut timing,
+            ..
+        } = run;
+        let detected = detect(wish, &scene, raw.as_ref(), plan.head);
         timing.ran = timing.by_row.len();
-        let raw = match model.network.head_row().map(|row| maps[row].take()) {
-            Some(Some(Output::Raw(raw))) => Some(raw),
-            Some(_) => return Err(candle_core::Error::msg("the network gave no boxes").into()),
-            None => None,
-        };
-        let detected = detect(wish, &scene, raw.as_deref(), plan.head);
         timing.total = start.elapsed();
         Ok(Outcome {
             scene,
             traces,
             detected: Arc::new(detected),
+            features,
             timing,
         })
     }
@@ -206,90 +155,156 @@ impl Engine {
         self.scene = Some(scene.clone());
         scene
     }
+}
 
-    /// Keys of all rows, and which of them must run.
-    fn plan(&mut self, wish: &Wish, scene: &Scene) -> Plan {
-        let layers = wish.model.network.layers();
-        let n = layers.len();
-        let off = Watch::Off;
-        let mut plan = Plan {
-            keys: Vec::with_capacity(n),
-            watch: Vec::with_capacity(n),
-            legal: BTreeMap::new(),
-            head: wish.settings.head_on(&wish.model),
-            run: vec![false; n],
-            held: vec![None; n],
-            keep: worth_keeping(&wish.model),
-            order: order_of(layers),
-            last_reader: vec![0; n],
+/// A wish while its rows run.
+struct Run<'a> {
+    plan: Plan,
+    store: &'a mut Store,
+    copied: &'a mut LastCopy,
+    wish: &'a Wish,
+    scene: &'a Arc<Scene>,
+    /// The picture, once somebody has read it.
+    input: Option<Tensor>,
+    /// What the rows put out, as long as somebody needs it.
+    maps: Vec<Option<Tensor>>,
+    traces: BTreeMap<usize, Arc<LayerTrace>>,
+    features: Option<Arc<FeatureMaps>>,
+    /// What the detect head put out.
+    raw: Option<RawHead>,
+    timing: Timing,
+}
+
+impl Run<'_> {
+    /// Runs the row at this place of the order, or takes what is remembered of it.
+    fn row(&mut self, place: usize, listener: &mut dyn Listener) -> Result<()> {
+        let row = self.plan.order[place];
+        let layers = self.wish.model.network.layers();
+        let layer = &layers[row];
+        if self.plan.run[row] && !listener.layer(row, layers.len(), &layer.name) {
+            self.stop();
+            return Err(Error::Cancelled);
+        }
+        if let Module::Detect(detect) = &layer.module {
+            self.raw = Some(self.head(row, layer, detect)?);
+            return Ok(());
+        }
+        let entry = match self.plan.run[row] {
+            true => Some(self.compute(row, layer)?),
+            false => self.plan.held[row].take(),
         };
-        let picture = hash(&(wish.photo.digest, scene.letterbox, wish.model.digest));
-        for (row, layer) in layers.iter().enumerate() {
-            let sources: Vec<Key> = layer
-                .from
-                .iter()
-                .map(|f| f.map_or(picture, |i| plan.keys[i]))
-                .collect();
-            let legal = wish.settings.legal(&wish.model, row);
-            let knobs = legal.as_ref().map(|l| &l.values);
-            let head = matches!(layer.module, Module::Detect(_)).then_some(plan.head);
-            // A probe is known by what it is and where, so that it may come and go.
-            let what = (!layer.probe).then_some(row).ok_or(&layer.name);
-            plan.keys.push(hash(&(what, sources, knobs, head)));
-            plan.legal.extend(legal.map(|l| (row, l)));
-            let watch = wish.settings.watch.get(&row).unwrap_or(&off);
-            plan.watch.push(watch.clone());
+        if let Some(Entry { map, trace }) = entry {
+            if let Some((_, trace)) = trace
+                && self.plan.watch[row].is_on()
+            {
+                let trace = Arc::new(self.layer_trace(row, trace));
+                listener.trace(self.scene, &trace);
+                self.traces.insert(row, trace);
+            }
+            if self.wish.settings.features == Some(row) {
+                let key = self.plan.keys[row];
+                let maps = self
+                    .copied
+                    .of(self.wish, row, self.plan.knobs(row), key, &map)?;
+                listener.features(self.scene, &maps);
+                self.features = Some(maps);
+            }
+            self.maps[row] = Some(map);
         }
-        for (place, &row) in plan.order.iter().enumerate() {
-            for from in layers[row].from.iter().flatten() {
-                plan.last_reader[*from] = place;
+        // Large early maps are let go as soon as nobody needs them.
+        for (map, last) in self.maps.iter_mut().zip(&self.plan.last_reader) {
+            if *last <= place {
+                *map = None;
             }
         }
-        // From the head back: a row runs if it is needed and not remembered.
-        let mut needed: Vec<bool> = plan.watch.iter().map(Watch::is_on).collect();
-        if let Some(head) = wish.model.network.head_row() {
-            plan.last_reader[head] = n;
-            needed[head] = true;
-        }
-        for row in (0..n).rev() {
-            if !needed[row] {
-                continue;
-            }
-            plan.held[row] = self.store.get(plan.keys[row], &plan.watch[row]);
-            if plan.held[row].is_none() {
-                plan.run[row] = true;
-                for from in layers[row].from.iter().flatten() {
-                    needed[*from] = true;
-                }
-            }
-        }
-        plan
+        Ok(())
     }
 
-    fn layer_trace(
-        &self,
-        wish: &Wish,
-        plan: &Plan,
-        row: usize,
-        trace: &Arc<dyn Trace>,
-    ) -> LayerTrace {
-        let legal = plan.legal.get(&row).cloned().unwrap_or_default();
-        let badges = badges::of_row(&wish.model, row, &legal.values);
+    /// Runs a row.
+    fn compute(&mut self, row: usize, layer: &Layer) -> Result<Entry> {
+        let began = Instant::now();
+        let sources = layer.from.iter().map(|from| self.source(*from));
+        let sources = sources.collect::<Result<Vec<_>>>()?;
+        let none = Knobs::new();
+        let knobs = self.plan.knobs(row).unwrap_or(&none);
+        let watch = &self.plan.watch[row];
+        let (output, trace) = layer.run(&sources, knobs, watch, self.plan.head)?;
+        self.timing.by_row.insert(row, began.elapsed());
+        let Output::Map(map) = output else {
+            return Err(candle_core::Error::msg("boxes in place of a map").into());
+        };
+        let entry = Entry {
+            map,
+            trace: trace.map(|t| (watch.clone(), t)),
+        };
+        if self.plan.keep[row] {
+            self.store.put_row(self.plan.keys[row], entry.clone());
+        }
+        Ok(entry)
+    }
+
+    /// Runs the levels of the detect head that are not remembered, and joins all.
+    fn head(&mut self, row: usize, layer: &Layer, detect: &Detect) -> Result<RawHead> {
+        let began = Instant::now();
+        let mut missing = Vec::new();
+        for (i, from) in layer.from.iter().enumerate() {
+            if self.plan.levels[i].1.is_none() {
+                missing.push((i, self.source(*from)?));
+            }
+        }
+        let made = detect.levels(&missing, self.plan.head)?;
+        for ((i, _), level) in missing.into_iter().zip(made) {
+            let (key, held) = &mut self.plan.levels[i];
+            self.store.put_level(*key, level.clone());
+            *held = Some(level);
+            self.timing.levels.push(i);
+        }
+        let levels = self
+            .plan
+            .levels
+            .iter()
+            .filter_map(|(_, level)| level.clone());
+        let raw = detect.joined(&levels.collect::<Vec<_>>())?;
+        if self.plan.run[row] {
+            self.timing.by_row.insert(row, began.elapsed());
+        }
+        Ok(raw)
+    }
+
+    /// What a row reads: the map of another in this run or an earlier one, or the picture.
+    fn source(&mut self, from: Option<usize>) -> Result<Tensor> {
+        let Some(row) = from else {
+            return Ok(match &self.input {
+                Some(input) => input.clone(),
+                None => self.input.insert(network_input(self.scene)?).clone(),
+            });
+        };
+        let gone = || candle_core::Error::Msg(format!("the map of row {row} is gone"));
+        Ok(self.maps[row].clone().ok_or_else(gone)?)
+    }
+
+    /// Remembers what the rest of the run would have read: it may be taken up again.
+    fn stop(&mut self) {
+        for (row, map) in self.maps.iter_mut().enumerate() {
+            if let Some(map) = map.take()
+                && !self.plan.keep[row]
+            {
+                let entry = Entry { map, trace: None };
+                self.store.put_row(self.plan.keys[row], entry);
+            }
+        }
+    }
+
+    fn layer_trace(&self, row: usize, trace: Arc<dyn Trace>) -> LayerTrace {
+        let legal = self.plan.legal.get(&row).cloned().unwrap_or_default();
+        let badges = badges::of_row(&self.wish.model, row, &legal.values);
         LayerTrace {
-            wish: wish.number,
+            wish: self.wish.number,
             row,
-            trace: trace.clone(),
+            trace,
             legal,
             badges,
         }
-    }
-}
-
-/// The map that a row put out, in this run or an earlier one.
-fn map_of(maps: &[Option<Output>], row: usize) -> Result<Tensor> {
-    match &maps[row] {
-        Some(Output::Map(map)) => Ok(map.clone()),
-        _ => Err(candle_core::Error::Msg(format!("the map of row {row} is gone")).into()),
     }
 }
 
@@ -321,35 +336,4 @@ fn detect(wish: &Wish, scene: &Scene, raw: Option<&RawHead>, head: Head) -> Dete
             .into_iter()
             .collect(),
     }
-}
-
-/// The rows, each followed by the probes on it: what is looked at comes before what is not.
-fn order_of(layers: &[Arc<Layer>]) -> Vec<usize> {
-    let on = |row| move |p: &usize| layers[*p].probe && layers[*p].from == [Some(row)];
-    let rows = (0..layers.len()).filter(|&row| !layers[row].probe);
-    rows.flat_map(|row| std::iter::once(row).chain((0..layers.len()).filter(on(row))))
-        .collect()
-}
-
-/// Rows that a knob can change, and the rows that feed them: only those are ever needed again.
-fn worth_keeping(model: &Model) -> Vec<bool> {
-    let layers = model.network.layers();
-    let mut turned = vec![false; layers.len()];
-    let mut keep = vec![false; layers.len()];
-    for (row, layer) in layers.iter().enumerate() {
-        let sources = layer.from.iter().flatten();
-        turned[row] = matches!(layer.module, Module::Attention(_) | Module::Detect(_))
-            || sources.clone().any(|&i| turned[i]);
-        if turned[row] {
-            keep[row] = true;
-            sources.for_each(|&i| keep[i] = true);
-        }
-    }
-    keep
-}
-
-fn hash(value: &impl Hash) -> Key {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }

@@ -30,6 +30,9 @@ pub struct Settings {
     /// What to keep of each attention row for looking at.
     #[serde(skip)]
     pub watch: BTreeMap<usize, Watch>,
+    /// The row whose feature maps are wanted.
+    #[serde(skip)]
+    pub features: Option<usize>,
 }
 
 impl Settings {

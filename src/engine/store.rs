@@ -2,13 +2,16 @@
 //!
 //! A key is a hash of everything that decides an output: picture, input size, model, row, knobs
 //! and the keys of the rows before. So a changed knob changes the keys of just the rows that
-//! depend on it, and a knob turned back finds what was computed before.
+//! depend on it, and a knob turned back finds what was computed before. The levels of the detect
+//! head are remembered one by one: each depends on one row only.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use candle_core::Tensor;
+
 use crate::attention::{Trace, Watch};
-use crate::yolo::Output;
+use crate::yolo::RawLevel;
 
 /// Hash of everything that decides an output.
 pub(super) type Key = u64;
@@ -16,18 +19,24 @@ pub(super) type Key = u64;
 /// What a row once put out.
 #[derive(Clone)]
 pub(super) struct Entry {
-    pub output: Output,
+    /// `[1, C, H, W]`
+    pub map: Tensor,
     /// The trace with what was watched for it.
     pub trace: Option<(Watch, Arc<dyn Trace>)>,
 }
 
+enum Piece {
+    Row(Entry),
+    Level(RawLevel),
+}
+
 struct Slot {
-    entry: Entry,
+    piece: Piece,
     bytes: usize,
     used: u64,
 }
 
-/// Entries by key; the least recently used go first.
+/// Pieces by key; the least recently used go first.
 pub(super) struct Store {
     slots: HashMap<Key, Slot>,
     budget: usize,
@@ -45,27 +54,51 @@ impl Store {
         }
     }
 
-    /// The entry of a key whose trace, if one is asked for, holds what `watch` wants.
-    pub(super) fn get(&mut self, key: Key, watch: &Watch) -> Option<Entry> {
-        self.clock += 1;
-        let slot = self.slots.get_mut(&key)?;
-        let covered = match &slot.entry.trace {
+    /// The row of a key whose trace, if one is asked for, holds what `watch` wants.
+    pub(super) fn row(&mut self, key: Key, watch: &Watch) -> Option<Entry> {
+        let Piece::Row(entry) = self.get(key)? else {
+            return None;
+        };
+        let covered = match &entry.trace {
             Some((have, _)) => have.covers(watch),
             None => !watch.is_on(),
         };
-        slot.used = self.clock;
-        covered.then(|| slot.entry.clone())
+        covered.then(|| entry.clone())
     }
 
-    /// Keeps an entry that is not larger than the budget, and drops the oldest ones beyond it.
-    pub(super) fn put(&mut self, key: Key, entry: Entry) {
+    /// The level of a key.
+    pub(super) fn level(&mut self, key: Key) -> Option<RawLevel> {
+        match self.get(key)? {
+            Piece::Level(level) => Some(level.clone()),
+            Piece::Row(_) => None,
+        }
+    }
+
+    fn get(&mut self, key: Key) -> Option<&Piece> {
         self.clock += 1;
-        let bytes = entry.bytes();
+        let slot = self.slots.get_mut(&key)?;
+        slot.used = self.clock;
+        Some(&slot.piece)
+    }
+
+    /// Keeps a row that is not larger than the budget, and drops the oldest pieces beyond it.
+    pub(super) fn put_row(&mut self, key: Key, entry: Entry) {
+        self.put(key, Piece::Row(entry));
+    }
+
+    /// The same for a level.
+    pub(super) fn put_level(&mut self, key: Key, level: RawLevel) {
+        self.put(key, Piece::Level(level));
+    }
+
+    fn put(&mut self, key: Key, piece: Piece) {
+        self.clock += 1;
+        let bytes = piece.bytes();
         if bytes > self.budget {
             return;
         }
         let slot = Slot {
-            entry,
+            piece,
             bytes,
             used: self.clock,
         };
@@ -95,25 +128,26 @@ impl Store {
     }
 }
 
-impl Entry {
+impl Piece {
     fn bytes(&self) -> usize {
-        let output = match &self.output {
-            Output::Map(t) => 4 * t.elem_count(),
-            Output::Raw(raw) => 4 * (raw.boxes.len() + raw.scores.len()),
-        };
-        output + self.trace.as_ref().map_or(0, |(_, t)| t.bytes())
+        match self {
+            Self::Row(Entry { map, trace }) => {
+                4 * map.elem_count() + trace.as_ref().map_or(0, |(_, t)| t.bytes())
+            }
+            Self::Level(level) => level.bytes(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device, Tensor};
+    use candle_core::{DType, Device};
 
     fn entry(n: usize) -> Entry {
         let t = Tensor::zeros(n, DType::F32, &Device::Cpu).unwrap();
         Entry {
-            output: Output::Map(t),
+            map: t,
             trace: None,
         }
     }
@@ -121,22 +155,22 @@ mod tests {
     #[test]
     fn the_least_recently_used_goes_first() {
         let mut store = Store::new(4 * 250);
-        store.put(1, entry(100));
-        store.put(2, entry(100));
-        assert!(store.get(1, &Watch::Off).is_some());
-        store.put(3, entry(100));
-        assert!(store.get(2, &Watch::Off).is_none());
-        assert!(store.get(1, &Watch::Off).is_some());
+        store.put_row(1, entry(100));
+        store.put_row(2, entry(100));
+        assert!(store.row(1, &Watch::Off).is_some());
+        store.put_row(3, entry(100));
+        assert!(store.row(2, &Watch::Off).is_none());
+        assert!(store.row(1, &Watch::Off).is_some());
         assert_eq!(store.bytes(), 800);
-        store.put(1, entry(10));
+        store.put_row(1, entry(10));
         assert_eq!(store.bytes(), 440);
     }
 
     #[test]
     fn an_entry_without_a_trace_does_not_serve_a_watcher() {
         let mut store = Store::new(1 << 20);
-        store.put(1, entry(1));
-        assert!(store.get(1, &Watch::All).is_none());
-        assert!(store.get(1, &Watch::Off).is_some());
+        store.put_row(1, entry(1));
+        assert!(store.row(1, &Watch::All).is_none());
+        assert!(store.row(1, &Watch::Off).is_some());
     }
 }

@@ -80,6 +80,29 @@ impl FileSet {
     }
 }
 
+/// Writes one file, whole or not at all: what was there before stays until then.
+///
+/// # Errors
+/// If the place cannot be written.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    };
+    if path.is_dir() {
+        return Err(Error::path(path, "it is a folder", "the name of a file"));
+    }
+    let mut file = tempfile::Builder::new()
+        .prefix(".attnscope-")
+        .tempfile_in(folder)
+        .map_err(|e| unwritable(folder, &e))?;
+    std::io::Write::write_all(&mut file, bytes).map_err(|e| unwritable(path, &e))?;
+    file.persist(path)
+        .map(drop)
+        .map_err(|e| unwritable(path, &e.error))
+}
+
 /// Refuses a place that can never become a folder: a file, or a path through one.
 ///
 /// # Errors

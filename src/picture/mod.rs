@@ -21,6 +21,7 @@ pub mod numbers;
 mod overlay;
 pub mod palette;
 pub mod photo;
+pub mod samples;
 pub mod surface;
 mod svg;
 mod table;

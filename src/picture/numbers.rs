@@ -1,25 +1,15 @@
 //! Numbers beside axes and colour bars: enough digits to tell them apart, and no more.
 
 use super::Range;
+use crate::numbers::{exponent, trim_alike};
+
+pub use crate::numbers::value_label;
 
 /// The lowest, middle and highest value of a range in the same notation, with three digits of
 /// their distance. Values below a thousandth or from a hundred thousand on are written with powers
 /// of ten.
 pub fn tick_labels(range: Range) -> [String; 3] {
     labels([range.min, range.middle(), range.max])
-}
-
-/// One value by itself, with up to `digits` significant digits.
-pub fn value_label(value: f32, digits: usize) -> String {
-    if !value.is_finite() {
-        return value.to_string();
-    }
-    let magnitude = exponent(f64::from(value).abs());
-    if value != 0.0 && !(-3..5).contains(&magnitude) {
-        return trim(format!("{value:.*e}", digits.saturating_sub(1)));
-    }
-    let decimals = (digits as i32 - 1 - magnitude).max(0) as usize;
-    trim(format!("{value:.decimals$}"))
 }
 
 fn labels(values: [f32; 3]) -> [String; 3] {
@@ -37,50 +27,6 @@ fn labels(values: [f32; 3]) -> [String; 3] {
     }
     let decimals = digits(-exponent(step));
     trim_alike(values.map(|v| format!("{v:.decimals$}")))
-}
-
-/// Power of ten of the first digit; 0 for 0.
-fn exponent(magnitude: f64) -> i32 {
-    if magnitude > 0.0 {
-        magnitude.log10().floor() as i32
-    } else {
-        0
-    }
-}
-
-/// Takes off the zeros at the end of every number while all of them have one, and makes zeros
-/// plain.
-fn trim_alike(mut numbers: [String; 3]) -> [String; 3] {
-    let mantissa = |n: &str| n.find('e').unwrap_or(n.len());
-    for number in &mut numbers {
-        if number.parse() == Ok(0.0) {
-            *number = number[..mantissa(number)].replace('-', "");
-        }
-    }
-    let ends_in_zero = |n: &String| {
-        let digits = &n[..mantissa(n)];
-        digits.contains('.') && digits.ends_with('0')
-    };
-    while numbers.iter().all(ends_in_zero) {
-        for number in &mut numbers {
-            let end = mantissa(number);
-            // The zero, and a point left alone before it.
-            let keep = number[..end - 1].trim_end_matches('.').len();
-            number.replace_range(keep..end, "");
-        }
-    }
-    // Beside powers of ten a zero needs no digits.
-    if numbers.iter().any(|n| n.contains('e')) {
-        for number in numbers.iter_mut().filter(|n| !n.contains('e')) {
-            *number = "0".to_owned();
-        }
-    }
-    numbers
-}
-
-fn trim(number: String) -> String {
-    let [number, ..] = trim_alike([number.clone(), number.clone(), number]);
-    number
 }
 
 /// Round values that enclose a range, about `count` of them or fewer: multiples of 1, 2 or 5 times
@@ -138,15 +84,6 @@ mod tests {
         assert_eq!(ticks(0.0, 0.0), ["0", "0", "0"]);
         assert_eq!(ticks(f32::MIN, f32::MAX), ["-3.4e38", "0", "3.4e38"]);
         assert_eq!(ticks(f32::NAN, 1.0)[0], "NaN");
-    }
-
-    #[test]
-    fn single_values() {
-        assert_eq!(value_label(0.25, 3), "0.25");
-        assert_eq!(value_label(1234.5, 3), "1234");
-        assert_eq!(value_label(0.000_123_4, 3), "1.23e-4");
-        assert_eq!(value_label(-0.0, 3), "0");
-        assert_eq!(value_label(f32::INFINITY, 3), "inf");
     }
 
     #[test]

@@ -343,6 +343,20 @@ fn checked(name: String, scale: Scale) -> Result<(String, Scale), String> {
 }
 
 fn names_of(value: Option<&Value>, classes: usize) -> Result<Option<Vec<String>>, String> {
+    match class_names(value)? {
+        Some(names) if names.len() != classes => Err(format!(
+            "names lists {} classes, but nc is {classes}",
+            names.len()
+        )),
+        names => Ok(names),
+    }
+}
+
+/// Class names as YAML files have them: a list, or a mapping from their numbers.
+///
+/// # Errors
+/// If it is neither, or a number is left out.
+pub fn class_names(value: Option<&Value>) -> Result<Option<Vec<String>>, String> {
     let text = |v: &Value| match v {
         Value::String(s) => s.clone(),
         other => other.to_string(),
@@ -356,14 +370,7 @@ fn names_of(value: Option<&Value>, classes: usize) -> Result<Option<Vec<String>>
             .ok_or("names must be numbered from 0 without gaps")?,
         Some(other) => return Err(format!("names is {other}; expected a list of class names")),
     };
-    if names.len() == classes {
-        Ok(Some(names))
-    } else {
-        Err(format!(
-            "names lists {} classes, but nc is {classes}",
-            names.len()
-        ))
-    }
+    Ok(Some(names))
 }
 
 /// The parser's message without its drawing of the source.

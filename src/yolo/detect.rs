@@ -35,6 +35,23 @@ pub struct Level {
     pub stride: f32,
 }
 
+/// What one level of a head put out, before decoding, where it was computed. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct RawLevel {
+    /// `[4 · reg_max, H · W]`
+    boxes: Tensor,
+    /// `[nc, H · W]` logits.
+    scores: Tensor,
+    level: Level,
+}
+
+impl RawLevel {
+    /// Memory held, in bytes.
+    pub fn bytes(&self) -> usize {
+        4 * (self.boxes.elem_count() + self.scores.elem_count())
+    }
+}
+
 impl RawHead {
     /// Number of anchors `A`.
     pub fn anchors(&self) -> usize {
@@ -165,47 +182,63 @@ impl Detect {
     /// # Errors
     /// If the levels do not have the shapes the head was built for.
     pub fn forward(&self, levels: &[Tensor], head: Head) -> Result<RawHead> {
+        let levels: Vec<_> = levels.iter().cloned().enumerate().collect();
+        self.joined(&self.levels(&levels, head)?)
+    }
+
+    /// Runs one head on the levels `[1, C, H, W]` of these indices alone.
+    ///
+    /// # Errors
+    /// If there is no such level, or it does not have the shape the head was built for.
+    pub fn levels(&self, levels: &[(usize, Tensor)], head: Head) -> Result<Vec<RawLevel>> {
+        // Inside the thread pool, or every operation would wait for a thread of it to wake up.
+        rayon::scope(|_| {
+            levels
+                .iter()
+                .map(|(i, x)| self.level(*i, x, head))
+                .collect()
+        })
+    }
+
+    fn level(&self, i: usize, x: &Tensor, head: Head) -> Result<RawLevel> {
         let (asked, other) = match head {
             Head::OneToOne => (&self.one_to_one, &self.one_to_many),
             Head::OneToMany => (&self.one_to_many, &self.one_to_one),
         };
-        let Some(branches) = asked.as_ref().or(other.as_ref()) else {
-            candle_core::bail!("a detect head without branches");
+        let branches = asked.as_ref().or(other.as_ref()).and_then(|b| b.get(i));
+        let (Some(branches), Some(&stride)) = (branches, self.strides.get(i)) else {
+            candle_core::bail!("a detect head without level {i}");
         };
-        let mut raw = RawHead {
-            boxes: Vec::new(),
-            scores: Vec::new(),
-            reg_max: self.reg_max,
-            classes: self.classes,
-            levels: Vec::new(),
+        let (_, _, height, width) = x.dims4()?;
+        let run = |branch: &Chain| {
+            let y = branch.forward(x, &mut Eye::closed())?;
+            y.get(0)?.flatten_from(1)
         };
-        let mut boxes = Vec::new();
-        let mut scores = Vec::new();
-        for ((x, branch), &stride) in levels.iter().zip(branches).zip(&self.strides) {
-            let (_, _, height, width) = x.dims4()?;
-            boxes.push(
-                branch
-                    .boxes
-                    .forward(x, &mut Eye::closed())?
-                    .get(0)?
-                    .flatten_from(1)?,
-            );
-            scores.push(
-                branch
-                    .scores
-                    .forward(x, &mut Eye::closed())?
-                    .get(0)?
-                    .flatten_from(1)?,
-            );
-            raw.levels.push(Level {
+        Ok(RawLevel {
+            boxes: run(&branches.boxes)?,
+            scores: run(&branches.scores)?,
+            level: Level {
                 height,
                 width,
                 stride,
-            });
-        }
-        raw.boxes = kernels::cat_values(&boxes, 1)?;
-        raw.scores = kernels::cat_values(&scores, 1)?;
-        Ok(raw)
+            },
+        })
+    }
+
+    /// All levels of one head together.
+    ///
+    /// # Errors
+    /// If the levels are not of this head.
+    pub fn joined(&self, levels: &[RawLevel]) -> Result<RawHead> {
+        let boxes: Vec<Tensor> = levels.iter().map(|l| l.boxes.clone()).collect();
+        let scores: Vec<Tensor> = levels.iter().map(|l| l.scores.clone()).collect();
+        Ok(RawHead {
+            boxes: kernels::cat_values(&boxes, 1)?,
+            scores: kernels::cat_values(&scores, 1)?,
+            reg_max: self.reg_max,
+            classes: self.classes,
+            levels: levels.iter().map(|l| l.level).collect(),
+        })
     }
 }
 

@@ -196,6 +196,18 @@ pub fn iou(a: &[f32; 4], b: &[f32; 4]) -> f32 {
     if union > 0.0 { both / union } else { 0.0 }
 }
 
+/// The smallest box around a point, in the coordinates of the boxes: the one on top of the others.
+pub fn smallest_at(list: &[Detection], [x, y]: [f32; 2]) -> Option<usize> {
+    let area = |d: &Detection| (d.rect[2] - d.rect[0]) * (d.rect[3] - d.rect[1]);
+    let inside = |d: &Detection| {
+        let [x0, y0, x1, y1] = d.rect;
+        (x0..=x1).contains(&x) && (y0..=y1).contains(&y)
+    };
+    let boxes = list.iter().enumerate().filter(|(_, d)| inside(d));
+    let smallest = boxes.min_by(|a, b| area(a.1).total_cmp(&area(b.1)));
+    smallest.map(|(i, _)| i)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,5 +274,26 @@ mod tests {
             iou: 0.7,
         };
         assert!(detections(&raw, Head::OneToOne, t).is_empty());
+    }
+
+    fn boxed(rect: [f32; 4]) -> Detection {
+        Detection {
+            rect,
+            class: 0,
+            score: 0.5,
+            anchor: 0,
+            scores: vec![0.5],
+        }
+    }
+
+    #[test]
+    fn of_boxes_in_each_other_the_inner_one_is_meant() {
+        let list = [
+            boxed([0.0, 0.0, 100.0, 100.0]),
+            boxed([40.0, 40.0, 60.0, 60.0]),
+        ];
+        assert_eq!(smallest_at(&list, [50.0, 50.0]), Some(1));
+        assert_eq!(smallest_at(&list, [10.0, 10.0]), Some(0));
+        assert_eq!(smallest_at(&list, [150.0, 10.0]), None);
     }
 }

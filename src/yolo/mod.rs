@@ -7,7 +7,9 @@ mod detect;
 mod detections;
 mod network;
 
-pub use config::{Config, Row, Scale};
-pub use detect::{Detect, Level, RawHead};
-pub use detections::{Detection, Head, MAX_DETECTIONS, Thresholds, decode, detections, iou, top_k};
+pub use config::{Config, Row, Scale, class_names};
+pub use detect::{Detect, Level, RawHead, RawLevel};
+pub use detections::{
+    Detection, Head, MAX_DETECTIONS, Thresholds, decode, detections, iou, smallest_at, top_k,
+};
 pub use network::{BlockModule, Layer, Module, Network, Output, Stop};

@@ -2,6 +2,7 @@
 
 mod bench;
 mod checkpoints;
+mod evaluate;
 mod layers;
 mod pictures;
 mod program;

@@ -122,6 +122,53 @@ fn pictures() {
     reader.survives(&files(&["tests/pictures"], &kinds));
 }
 
+#[test]
+fn labels() {
+    let jsonl = br#"{"file": "a.webp", "width": 40, "height": 30, "labelled": [0, 2], "boxes": [[2, 1, 2.5, 30, 20]]}
+{"file": "b/c.png", "width": 4, "height": 3, "boxes": []}"#;
+    let yolo = b"1 0.5 0.25 0.5 0.5\n0 0.1 0.2 0.3 0.2 0.2 0.6\n";
+    let coco = br#"{"images": [{"id": 9, "file_name": "b.png", "width": 40, "height": 30}],
+        "annotations": [{"image_id": 9, "category_id": 18, "bbox": [1, 2, 10, 20.5], "iscrowd": 0}],
+        "categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}]}"#;
+    let names = b"path: x\nnc: 2\nnames:\n  0: cat\n  1: 'dog'\n";
+    let seeds: [(fn(&[u8]), &[u8]); 4] = [
+        (targets::labels_jsonl, jsonl),
+        (targets::labels_yolo, yolo),
+        (targets::labels_coco, coco),
+        (targets::class_names, names),
+    ];
+    for (run, seed) in seeds {
+        let reader = Reader {
+            run,
+            telling: b"-0123456789.eE[]{},:\"'&*\\/ \n",
+            memory: 16 << 20,
+        };
+        reader.survives(&[seed.to_vec()]);
+    }
+}
+
+#[test]
+fn archives() {
+    let mut builder = tar::Builder::new(Vec::new());
+    let long = "a/".repeat(80) + "b.png";
+    let labels = br#"{"file": "a.png", "width": 1, "height": 1, "boxes": []}"#;
+    for (name, bytes) in [
+        ("labels.jsonl", labels.as_slice()),
+        ("a.png", &[7; 700]),
+        (&long, b"long"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        builder.append_data(&mut header, name, bytes).unwrap();
+    }
+    let reader = Reader {
+        run: targets::archive,
+        telling: b"\x00\x7f\x80\xff01234567LKSgx5 /.",
+        memory: 16 << 20,
+    };
+    reader.survives(&[builder.into_inner().unwrap()]);
+}
+
 impl Reader {
     /// All seeds, then mutations of them until the time is up.
     fn survives(&self, seeds: &[Vec<u8>]) {

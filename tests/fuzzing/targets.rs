@@ -7,6 +7,7 @@
 use std::io::{Cursor, Write};
 
 use attnscope::checkpoint::{Card, WeightSource};
+use attnscope::dataset::{archive, coco, jsonl, names, yolo};
 use attnscope::picture::Photo;
 use attnscope::yolo::{Config, Network};
 use candle_core::Device;
@@ -67,6 +68,39 @@ pub fn card(data: &[u8]) {
 /// A photograph.
 pub fn picture(data: &[u8]) {
     let _ = Photo::decode("fuzzed", None, data);
+}
+
+/// Labels, a line of JSON for each picture.
+pub fn labels_jsonl(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = jsonl::parse(text, 10);
+    }
+}
+
+/// Labels of one picture as YOLO text.
+pub fn labels_yolo(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = yolo::parse(text, 10);
+    }
+}
+
+/// Labels as COCO JSON.
+pub fn labels_coco(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = coco::parse(text);
+    }
+}
+
+/// Class names of a data set.
+pub fn class_names(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = names::parse(text);
+    }
+}
+
+/// A tar archive of labelled pictures.
+pub fn archive(data: &[u8]) {
+    let _ = archive::index(Cursor::new(data), data.len() as u64);
 }
 
 fn weights(source: Result<WeightSource, String>) {

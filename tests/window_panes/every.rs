@@ -10,14 +10,13 @@ use egui::{Theme, pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{AccessKitNode, NodeT, Queryable};
 
-use crate::window::{FRAME, PANES, Window, canvas, cat, hover, press, run, trace};
+use crate::window::{FRAME, LAYERS, PANES, Window, ask, canvas, cat, hover, press, run, trace};
 use crate::{SIZE, open};
 
 #[test]
 fn the_look_is_set_by_hand() {
-    let mut harness = open("super_tokens", cat());
-    harness.get_by_label("affinity").click();
-    harness.run_ok();
+    let mut harness = open("super_token", cat());
+    ask(&mut harness, "affinity");
     let slider = harness.get_by_role_and_label(Role::Slider, "opacity");
     slider.set_value_accesskit(0.25);
     harness.run_ok();
@@ -33,7 +32,7 @@ fn the_look_is_set_by_hand() {
     harness.run_ok();
     harness.get_by_label("Magma").click();
     harness.run_ok();
-    let look = harness.state().looks["super_tokens"];
+    let look = harness.state().looks["super_token"];
     assert_eq!(look.opacity, 0.25);
     assert_eq!(look.sampling, Sampling::Smooth);
     assert_eq!(look.colormap, Colormap::Magma);
@@ -55,9 +54,8 @@ fn bar(harness: &Harness<'_, Window>, start: &str) -> String {
 
 #[test]
 fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
-    let mut harness = open("super_tokens", cat());
-    harness.get_by_label("affinity").click();
-    harness.run_ok();
+    let mut harness = open("super_token", cat());
+    ask(&mut harness, "affinity");
     let sta: &SuperTokenTrace = trace(cat());
     let map = sta.soft_map(0, sta.central_token());
     let raw = Range::of(&map.values);
@@ -73,7 +71,7 @@ fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
     };
     harness.get_by_label("locked").click();
     harness.run_ok();
-    let state = harness.state().looks["super_tokens"];
+    let state = harness.state().looks["super_token"];
     assert_eq!(state.rule, RangeRule::Locked(raw), "locked as it was");
     harness.get_by_label("per map").click();
     harness.run_ok();
@@ -97,7 +95,7 @@ fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
     harness.get_by_label("invert").click();
     harness.get_by_label("border").click();
     harness.run_ok();
-    let look = harness.state().looks["super_tokens"];
+    let look = harness.state().looks["super_token"];
     let expected = Look {
         invert: true,
         border: true,
@@ -110,7 +108,7 @@ fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
     assert_eq!(look, expected);
     harness.get_by_label("Reset").click();
     harness.run_ok();
-    assert_eq!(harness.state().looks["super_tokens"], Look::default());
+    assert_eq!(harness.state().looks["super_token"], Look::default());
     assert_eq!(bar(&harness, "affinity "), plain);
 }
 
@@ -148,7 +146,7 @@ fn wheel_drag_and_double_click_move_the_camera() {
 
 #[test]
 fn arrow_keys_step_from_region_to_region() {
-    let mut harness = open("routed_regions", cat());
+    let mut harness = open("routing", cat());
     let bra: &RoutingTrace = trace(cat());
     harness.get_by_label("Routed regions canvas").focus();
     harness.run_ok();
@@ -157,12 +155,12 @@ fn arrow_keys_step_from_region_to_region() {
     harness.key_press(egui::Key::ArrowDown);
     harness.run_ok();
     let expected = bra.central_region() + 1 + bra.n_win;
-    assert_eq!(harness.state().selection.region, Some(expected));
+    assert_eq!(harness.state().selection.units.get(&8), Some(&expected));
 }
 
 #[test]
 fn an_older_answer_is_called_stale_but_not_at_once() {
-    for (pane, _) in PANES {
+    for (pane, _) in PANES.into_iter().chain([LAYERS]) {
         let mut harness = open(pane, cat());
         harness.state_mut().newest = 2;
         harness.step();
@@ -177,7 +175,7 @@ fn an_older_answer_is_called_stale_but_not_at_once() {
 
 #[test]
 fn before_the_first_result_every_pane_waits() {
-    for (pane, _) in PANES {
+    for (pane, _) in PANES.into_iter().chain([LAYERS]) {
         let mut harness = Window::new(pane, None).open(SIZE, Theme::Light);
         harness.get_by_label("analysing…");
         harness.state_mut().newest = 0;
@@ -198,7 +196,7 @@ fn a_model_without_the_mechanism_is_met_with_a_sentence() {
     std::fs::copy(source.join(weights), folder.path().join(weights)).unwrap();
     let model = attnscope::checkpoint::Model::open(folder.path(), &candle_core::Device::Cpu);
     let outcome = run(&std::sync::Arc::new(model.unwrap()), &[], 0.25);
-    let harness = open("super_tokens", &outcome);
+    let harness = open("super_token", &outcome);
     harness.get_by_label_contains("This model has no layer for “Super tokens”");
     harness.get_by_label_contains("StokenAttention");
 }

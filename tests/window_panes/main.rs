@@ -1,6 +1,7 @@
 //! The panes on a real picture: what a press selects, and that the texts say what the trace holds.
 
 mod every;
+mod layers;
 mod shots;
 mod window;
 
@@ -9,14 +10,16 @@ use attnscope::attention::polarized::PolarizedTrace;
 use attnscope::attention::routing::RoutingTrace;
 use attnscope::attention::super_token::SuperTokenTrace;
 use attnscope::engine::{Outcome, Settings};
-use attnscope::picture::Range;
 use attnscope::picture::numbers::value_label;
+use attnscope::picture::{Look, Range};
 use egui::accesskit::Role;
 use egui::{Theme, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 
-use window::{Window, bundled, canvas, cat, hover, on_canvas, press, run, run_with, text, trace};
+use window::{
+    Window, ask, bundled, canvas, cat, hover, on_canvas, press, run, run_with, text, trace,
+};
 
 const SIZE: [f32; 2] = [800.0, 450.0];
 
@@ -32,20 +35,20 @@ fn cell(outcome: &Outcome, map: [usize; 2], [x, y]: [f32; 2]) -> [usize; 2] {
 
 #[test]
 fn a_press_selects_the_super_token_that_owns_the_pixel() {
-    let mut harness = open("super_tokens", cat());
+    let mut harness = open("super_token", cat());
     let sta: &SuperTokenTrace = trace(cat());
     for pixel in [[80.0, 60.0], [300.0, 170.0], [201.0, 240.0]] {
         let rect = canvas(&harness, "Super tokens canvas");
         press(&mut harness, on_canvas(rect, cat(), pixel));
         let [y, x] = cell(cat(), sta.map, pixel);
         let owner = sta.owner(0, y, x).unwrap();
-        assert_eq!(harness.state().selection.super_token, Some(owner));
-        harness.get_by_label(&format!("super token {owner}"));
+        assert_eq!(harness.state().selection.units[&5], owner);
+        harness.get_by_label_contains(&format!("super token {owner} owns "));
         // The press shows the soft affinity, and its exact value is under the pointer.
         let value = sta.soft_map(0, owner).values[y * sta.padded[1] + x];
         let line = text(&harness, "px ");
         let expected = format!(
-            " · cell {x}, {y} · owner {owner} · affinity {}",
+            " · cell {x}, {y} · super token {owner} · affinity {}",
             value_label(value, 4)
         );
         assert!(line.ends_with(&expected), "{line}");
@@ -55,13 +58,13 @@ fn a_press_selects_the_super_token_that_owns_the_pixel() {
 #[test]
 fn the_slider_goes_through_the_iterations() {
     let outcome = run(&bundled(), &[(5, "n_iter", 3)], 0.25);
-    let mut harness = open("super_tokens", &outcome);
+    let mut harness = open("super_token", &outcome);
     let sta: &SuperTokenTrace = trace(&outcome);
     assert_eq!(sta.affinity.len(), 3);
     let rect = canvas(&harness, "Super tokens canvas");
     let pixel = [250.0, 140.0];
     press(&mut harness, on_canvas(rect, &outcome, pixel));
-    let token = harness.state().selection.super_token.unwrap();
+    let token = harness.state().selection.units[&5];
     let [y, x] = cell(&outcome, sta.map, pixel);
     let mut seen = Vec::new();
     for shown in [1, 2, 3] {
@@ -92,7 +95,7 @@ fn the_slider_goes_through_the_iterations() {
 
 #[test]
 fn the_mean_lost_share_is_that_of_the_map() {
-    let harness = open("super_tokens", cat());
+    let harness = open("super_token", cat());
     let sta: &SuperTokenTrace = trace(cat());
     let lost = sta.lost_mass(0);
     let [h, w] = sta.map;
@@ -103,13 +106,13 @@ fn the_mean_lost_share_is_that_of_the_map() {
         }
     }
     let mean = value_label((sum / (h * w) as f64) as f32, 3);
-    harness.get_by_label(&format!("mean lost share {mean}"));
+    harness.get_by_label_contains(&format!("mean lost share {mean}"));
 }
 
 #[test]
 fn cells_of_one_pixel_are_explained() {
     let outcome = run(&bundled(), &[(5, "stoken_size", 1)], 0.25);
-    let harness = open("super_tokens", &outcome);
+    let harness = open("super_token", &outcome);
     harness.get_by_label_contains("every pixel is its own super token");
     // The badge of the trace is on the picture too.
     harness.get_by_label("stoken_size 1x1 is outside the trained range 2 to 12");
@@ -117,7 +120,7 @@ fn cells_of_one_pixel_are_explained() {
 
 #[test]
 fn a_super_token_stays_in_place_when_the_cells_change() {
-    let mut harness = open("super_tokens", cat());
+    let mut harness = open("super_token", cat());
     let rect = canvas(&harness, "Super tokens canvas");
     let pixel = [350.0, 90.0];
     press(&mut harness, on_canvas(rect, cat(), pixel));
@@ -126,43 +129,45 @@ fn a_super_token_stays_in_place_when_the_cells_change() {
     harness.run_ok();
     let sta: &SuperTokenTrace = trace(&finer);
     let [y, x] = cell(&finer, sta.map, pixel);
-    assert_eq!(harness.state().selection.super_token, sta.owner(0, y, x));
+    let owner = sta.owner(0, y, x).unwrap();
+    assert_eq!(harness.state().selection.units[&5], owner);
 }
 
 #[test]
 fn a_pressed_region_says_where_it_reads_from() {
-    let mut harness = open("routed_regions", cat());
-    let bra: &RoutingTrace = trace(cat());
     // Without the border the photograph alone fits the canvas.
-    harness.get_by_label("border").click();
-    harness.run_ok();
+    let mut window = Window::new("routing", Some(cat()));
+    window.looks.insert("routing".into(), Look::default());
+    let mut harness = window.open(SIZE, Theme::Dark);
+    let bra: &RoutingTrace = trace(cat());
     for pixel in [[60.0, 60.0], [225.0, 150.0], [400.0, 250.0]] {
         let rect = canvas(&harness, "Routed regions canvas");
         press(&mut harness, on_canvas(rect, cat(), pixel));
         let [y, x] = cell(cat(), bra.map, pixel);
         let region = bra.region_at(y, x).unwrap();
-        assert_eq!(harness.state().selection.region, Some(region));
+        assert_eq!(harness.state().selection.units[&8], region);
         let list: Vec<String> = bra.routed.row(region).iter().map(u32::to_string).collect();
         assert_eq!(list.len(), bra.topk);
-        harness.get_by_label(&format!("region {region} reads from {}", list.join(", ")));
+        harness.get_by_label_contains(&format!("region {region} reads from {}", list.join(", ")));
         let line = text(&harness, "px ");
         let value = bra.affinity.at(&[region, region]);
-        let expected = format!("· region {region} · affinity {}", value_label(value, 4));
+        let expected = format!("· region {region} · region affinity {}", value_label(value, 4));
         assert!(line.ends_with(&expected), "{line}");
     }
     // Pointing elsewhere previews, the pin stays.
-    let pinned = harness.state().selection.region;
+    let pinned = harness.state().selection.units.clone();
     let rect = canvas(&harness, "Routed regions canvas");
     hover(&mut harness, on_canvas(rect, cat(), [60.0, 60.0]));
     let [y, x] = cell(cat(), bra.map, [60.0, 60.0]);
     let region = bra.region_at(y, x).unwrap();
-    harness.get_by_label_contains(&format!("region {region} reads from"));
-    assert_eq!(harness.state().selection.region, pinned);
+    let line = text(&harness, "px ");
+    assert!(line.contains(&format!("· region {region} ·")), "{line}");
+    assert_eq!(harness.state().selection.units, pinned);
 }
 
 #[test]
 fn regions_of_padding_are_explained() {
-    let harness = open("routed_regions", cat());
+    let harness = open("routing", cat());
     let bra: &RoutingTrace = trace(cat());
     let padding = (0..bra.regions()).filter(|r| bra.is_padding(*r)).count();
     assert_eq!((padding, bra.regions()), (15, 64));
@@ -173,11 +178,10 @@ fn regions_of_padding_are_explained() {
 fn token_attention_is_asked_for_before_it_is_shown() {
     let mut settings = Settings::default();
     settings.watch_all(&bundled(), &Watch::Focus(Vec::new()));
-    let mut harness = open("routed_regions", &run_with(&bundled(), settings));
-    harness.get_by_label("token attention").click();
-    harness.run_ok();
+    let mut harness = open("routing", &run_with(&bundled(), settings));
+    ask(&mut harness, "token attention");
     let bra: &RoutingTrace = trace(cat());
-    let asked = harness.state().selection.region;
+    let asked = harness.state().selection.units.get(&8).copied();
     assert_eq!(asked, Some(bra.central_region()));
     // The answer arrives.
     harness.state_mut().snapshot.traces = cat().traces.clone();
@@ -202,7 +206,7 @@ fn a_pressed_bar_selects_its_channel() {
         press(&mut harness, plot.min + vec2(part, 0.8) * plot.size());
         let channel = harness.state().selection.channel.unwrap();
         let weight = value_label(weights[channel], 4);
-        harness.get_by_label(&format!("channel {channel} weighs {weight}"));
+        harness.get_by_label_contains(&format!("channel {channel} weighs {weight}"));
         let rank = sorted.iter().position(|c| *c == channel).unwrap();
         let described = format!(
             "channel {channel} · channel weight {weight} · rank {} of {}",
@@ -272,16 +276,22 @@ fn one_press_selects_what_lies_there_in_every_layer() {
     let selection = harness.state().selection.clone();
     let bra: &RoutingTrace = trace(cat());
     let [y, x] = cell(cat(), bra.map, pixel);
-    let mut window = Window::new("routed_regions", Some(cat()));
+    let mut window = Window::new("routing", Some(cat()));
     window.selection = selection.clone();
     let routed = window.open(SIZE, Theme::Dark);
-    assert_eq!(routed.state().selection.region, bra.region_at(y, x));
+    assert_eq!(
+        routed.state().selection.units.get(&8).copied(),
+        bra.region_at(y, x)
+    );
     let sta: &SuperTokenTrace = trace(cat());
     let [y, x] = cell(cat(), sta.map, pixel);
-    let mut window = Window::new("super_tokens", Some(cat()));
+    let mut window = Window::new("super_token", Some(cat()));
     window.selection = selection;
     let tokens = window.open(SIZE, Theme::Dark);
-    assert_eq!(tokens.state().selection.super_token, sta.owner(0, y, x));
+    assert_eq!(
+        tokens.state().selection.units.get(&5).copied(),
+        sta.owner(0, y, x)
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use attnscope::app::pane::{Camera, Context, Look, Pane, Selection};
+use attnscope::app::pane::{Asking, Camera, Context, Look, Pane, Selection, Shared};
 use attnscope::app::panes;
 use attnscope::attention::{KnobValue, Trace, Watch};
 use attnscope::checkpoint::Model;
@@ -17,10 +17,13 @@ use egui_kittest::kittest::Queryable;
 /// Every pane with the accessible name of its canvas.
 pub const PANES: [(&str, &str); 4] = [
     ("detections", "Detections canvas"),
-    ("super_tokens", "Super tokens canvas"),
-    ("routed_regions", "Routed regions canvas"),
-    ("polarized", "Spatial weight canvas"),
+    ("super_token", "Super tokens canvas"),
+    ("routing", "Routed regions canvas"),
+    ("polarized", "Polarized weights canvas"),
 ];
+
+/// The pane of all layers; its canvas is there once a map is enlarged.
+pub const LAYERS: (&str, &str) = ("layers", "Feature map canvas");
 
 /// Seconds between frames.
 pub const FRAME: f32 = 0.02;
@@ -32,7 +35,9 @@ pub struct Window {
     pub newest: u64,
     pub settings: Settings,
     pub selection: Selection,
+    pub asking: BTreeMap<String, Asking>,
     pub looks: BTreeMap<String, Look>,
+    pub shared: Shared,
     pub camera: Camera,
 }
 
@@ -44,6 +49,8 @@ impl Window {
             traces: outcome.traces.clone(),
             detected: Some(outcome.detected.clone()),
             timing: Some(outcome.timing.clone()),
+            row_times: outcome.timing.by_row.clone(),
+            features: outcome.features.clone(),
             fulfilled: 1,
             ..Snapshot::default()
         });
@@ -53,7 +60,9 @@ impl Window {
             newest: 1,
             settings: Settings::default(),
             selection: Selection::default(),
+            asking: BTreeMap::new(),
             looks: BTreeMap::new(),
+            shared: Shared::default(),
             camera: Camera::default(),
         }
     }
@@ -64,7 +73,9 @@ impl Window {
             newest: self.newest,
             settings: &mut self.settings,
             selection: &mut self.selection,
+            asking: &mut self.asking,
             looks: &mut self.looks,
+            shared: &mut self.shared,
             camera: &mut self.camera,
         };
         self.pane.ui(ui, &mut cx);
@@ -101,6 +112,7 @@ pub fn bundled() -> Arc<Model> {
 pub fn run(model: &Arc<Model>, knobs: &[(usize, &str, usize)], confidence: f32) -> Outcome {
     let mut settings = Settings::default();
     settings.watch_all(model, &Watch::All);
+    settings.features = model.network.attention().map(|(row, _)| row).next();
     settings.thresholds.confidence = confidence;
     for (row, name, value) in knobs {
         let row = settings.knobs.entry(*row).or_default();
@@ -138,6 +150,18 @@ pub fn press(harness: &mut Harness<'_, Window>, at: Pos2) {
             modifiers: egui::Modifiers::NONE,
         });
     }
+    harness.run_ok();
+}
+
+/// Chooses a question of the pane.
+pub fn ask(harness: &mut Harness<'_, Window>, title: &str) {
+    harness
+        .get_by_role_and_label(egui::accesskit::Role::ComboBox, "question")
+        .click();
+    harness.run_ok();
+    harness
+        .get_by_role_and_label(egui::accesskit::Role::Button, title)
+        .click();
     harness.run_ok();
 }
 

@@ -78,10 +78,9 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Arrows between the middles of areas of `area` (height, width) cells; they end at the edge
+    /// Arrows between the middles of areas of `area` (height, width) cells each; they end at the edge
     /// of the area they point to. The strongest is drawn in full, weaker ones thinner and paler.
-    pub fn links(&self, links: &[Link], area: [usize; 2]) {
-        let [h, w] = area.map(|v| v as f32);
+    pub fn links(&self, links: &[Link], [h, w]: [f32; 2]) {
         let half = self.rect([0.0, 0.0, w, h]).size() / 2.0;
         let strongest = links.iter().map(|l| l.weight).fold(1e-9, f32::max);
         let mut cores = Vec::new();

@@ -11,7 +11,7 @@ use crate::app::canvas::{Canvas, Labels, Shown, cross, frame};
 use crate::app::pane::{Context, Pane};
 use crate::engine::{Detected, Scene};
 use crate::picture::numbers::value_label;
-use crate::yolo::Detection;
+use crate::yolo::{self, Detection};
 
 const ID: &str = "detections";
 /// Classes listed when a box is pointed at.
@@ -32,10 +32,11 @@ impl Pane for Detections {
     fn title(&self) -> &'static str {
         "Detections"
     }
-    fn help(&self) -> &'static str {
+    fn help(&self) -> String {
         "What the detector found, with class and score. Point at a box to see the scores of the \
          best classes and its size; press it to select it. The selected box is outlined in the \
          other panes too. Scroll to zoom, drag to move, double click to fit."
+            .to_owned()
     }
 
     fn ui(&mut self, ui: &mut Ui, cx: &mut Context<'_>) {
@@ -69,10 +70,9 @@ impl Detections {
             return;
         };
         let list = &detected.list;
-        let under = shown.hover.and_then(|p| at_point(list, p));
+        let under = shown.hover.and_then(|p| yolo::smallest_at(list, p));
         if let Some(point) = shown.pressed {
-            cx.selection.detection = at_point(list, point);
-            cx.selection.press(point);
+            cx.press(point);
         }
         let steps = shown.step[0] + shown.step[1];
         if steps != 0 && !list.is_empty() {
@@ -148,18 +148,6 @@ fn title(scene: &Scene, d: &Detection) -> String {
 fn size_text(d: &Detection) -> String {
     let [x0, y0, x1, y1] = d.rect;
     format!("{:.0} × {:.0} px at {x0:.0}, {y0:.0}", x1 - x0, y1 - y0)
-}
-
-/// The smallest box around a point: the one on top of the others.
-fn at_point(list: &[Detection], [x, y]: [f32; 2]) -> Option<usize> {
-    let area = |d: &Detection| (d.rect[2] - d.rect[0]) * (d.rect[3] - d.rect[1]);
-    let inside = |d: &Detection| {
-        let [x0, y0, x1, y1] = d.rect;
-        (x0..=x1).contains(&x) && (y0..=y1).contains(&y)
-    };
-    let boxes = list.iter().enumerate().filter(|(_, d)| inside(d));
-    let smallest = boxes.min_by(|a, b| area(a.1).total_cmp(&area(b.1)));
-    smallest.map(|(i, _)| i)
 }
 
 fn paint(
@@ -252,30 +240,4 @@ fn listing(
             }
         });
     pointed
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn detection(rect: [f32; 4]) -> Detection {
-        Detection {
-            rect,
-            class: 0,
-            score: 0.5,
-            anchor: 0,
-            scores: vec![0.5],
-        }
-    }
-
-    #[test]
-    fn of_boxes_in_each_other_the_inner_one_is_meant() {
-        let list = [
-            detection([0.0, 0.0, 100.0, 100.0]),
-            detection([40.0, 40.0, 60.0, 60.0]),
-        ];
-        assert_eq!(at_point(&list, [50.0, 50.0]), Some(1));
-        assert_eq!(at_point(&list, [10.0, 10.0]), Some(0));
-        assert_eq!(at_point(&list, [150.0, 10.0]), None);
-    }
 }

@@ -21,20 +21,33 @@ impl<K: PartialEq, V> Memo<K, V> {
         }
         &self.0.get_or_insert_with(|| (key, make())).1
     }
-}
 
-/// A trace as a key: equal if it is the very same one.
-#[derive(Clone)]
-pub struct TraceKey(Arc<dyn Trace>);
-
-impl TraceKey {
-    /// The key of a trace. It keeps the trace, so that no other can take its address.
-    pub fn of(trace: &Arc<dyn Trace>) -> Self {
-        Self(trace.clone())
+    /// The value that was made last.
+    pub fn kept(&self) -> Option<&V> {
+        self.0.as_ref().map(|(_, value)| value)
     }
 }
 
-impl PartialEq for TraceKey {
+/// Something shared as a key: equal if it is the very same one.
+pub struct Same<T: ?Sized>(Arc<T>);
+
+/// A trace as a key.
+pub type TraceKey = Same<dyn Trace>;
+
+impl<T: ?Sized> Same<T> {
+    /// The key of something. It keeps it, so that no other can take its address.
+    pub fn of(it: &Arc<T>) -> Self {
+        Self(it.clone())
+    }
+}
+
+impl<T: ?Sized> Clone for Same<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: ?Sized> PartialEq for Same<T> {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
     }

@@ -1,25 +1,23 @@
-//! The panes, one file each. A new mechanism adds its pane here and nowhere else.
+//! The panes, one file each. Every mechanism gets the same pane: it draws what the trace answers.
 
 mod areas;
-mod channel_bars;
+mod attention;
+mod body;
 mod detections;
 mod layer;
+mod layers;
 mod memo;
 mod parts;
-mod polarized;
-mod position_sensitive;
-mod routed_regions;
-mod super_tokens;
 
 use super::pane::Pane;
+use crate::attention::MECHANISMS;
 
 /// Makes every pane, in the order of the default layout.
 pub fn all() -> Vec<Box<dyn Pane>> {
-    vec![
-        Box::<detections::Detections>::default(),
-        Box::<super_tokens::SuperTokens>::default(),
-        Box::<routed_regions::RoutedRegions>::default(),
-        Box::<polarized::Polarized>::default(),
-        Box::<position_sensitive::PositionSensitive>::default(),
-    ]
+    let detections: Box<dyn Pane> = Box::<detections::Detections>::default();
+    let of = |mechanism| Box::new(attention::AttentionPane::new(mechanism)) as Box<dyn Pane>;
+    std::iter::once(detections)
+        .chain(MECHANISMS.iter().copied().map(of))
+        .chain([Box::<layers::Layers>::default() as Box<dyn Pane>])
+        .collect()
 }

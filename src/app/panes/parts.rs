@@ -3,10 +3,10 @@
 use egui::{Color32, ComboBox, Ui};
 
 use super::areas;
-use super::layer::Layer;
 use crate::app::canvas::{Shown, cross, frame};
 use crate::app::look_controls::{first_controls, look_controls, more_controls};
 use crate::app::pane::{Context, Look};
+use crate::engine::Placement;
 use crate::picture::Coloring;
 use crate::picture::palette::distinct;
 
@@ -43,40 +43,6 @@ impl Room {
     }
 }
 
-/// The controls that every map pane has: its layer, its modes and its look.
-pub fn chooser_and_modes<M: Copy + PartialEq>(
-    ui: &mut Ui,
-    room: Room,
-    chooser: impl FnOnce(&mut Ui),
-    mode: &mut M,
-    all: &[(M, &str, &str)],
-) {
-    ui.horizontal_wrapped(|ui| {
-        chooser(ui);
-        match room {
-            Room::Wide => {
-                ui.separator();
-                modes(ui, mode, all);
-            }
-            Room::Narrow => {}
-            Room::Little => folded_modes(ui, mode, all),
-        }
-    });
-    if room == Room::Narrow {
-        ui.horizontal_wrapped(|ui| modes(ui, mode, all));
-    }
-}
-
-/// Modes of a pane as one list.
-fn folded_modes<M: Copy + PartialEq>(ui: &mut Ui, mode: &mut M, all: &[(M, &str, &str)]) {
-    let name = all.iter().find(|m| m.0 == *mode).map_or("", |m| m.1);
-    let combo = ComboBox::from_id_salt("mode")
-        .selected_text(name)
-        .width(96.0)
-        .show_ui(ui, |ui| modes(ui, mode, all));
-    combo.response.accessible_name("map");
-}
-
 /// How the map looks; folded up where there is little room. `shown` is how it was coloured last.
 pub fn looks(ui: &mut Ui, room: Room, look: &mut Look, shown: Option<&Coloring>) {
     if room != Room::Little {
@@ -94,30 +60,27 @@ pub fn looks(ui: &mut Ui, room: Room, look: &mut Look, shown: Option<&Coloring>)
         });
 }
 
-/// Modes of a pane side by side.
-pub fn modes<M: Copy + PartialEq>(ui: &mut Ui, mode: &mut M, all: &[(M, &str, &str)]) {
-    for (value, name, help) in all {
-        ui.selectable_value(mode, *value, *name)
-            .on_hover_text(*help);
-    }
-}
-
-/// One head or the mean of all.
-pub fn head_chooser(ui: &mut Ui, head: &mut Option<usize>, heads: usize) {
-    if heads < 2 {
+/// One of `n`, or none of them where that means something.
+pub fn chooser(ui: &mut Ui, what: &str, none: &str, chosen: &mut Option<usize>, n: usize) {
+    if n < 2 {
         return;
     }
-    let name = |h: Option<usize>| h.map_or("mean of heads".to_owned(), |h| format!("head {h}"));
-    let shown = head.filter(|h| *h < heads);
-    let combo = ComboBox::from_id_salt("head")
+    let name = |i: Option<usize>| match i {
+        Some(i) => format!("{what} {i}"),
+        None if none.is_empty() => format!("{what} 0"),
+        None => none.to_owned(),
+    };
+    let shown = chosen.filter(|i| *i < n);
+    let combo = ComboBox::from_id_salt(what)
         .selected_text(name(shown))
         .width(84.0)
         .show_ui(ui, |ui| {
-            for choice in std::iter::once(None).chain((0..heads).map(Some)) {
-                ui.selectable_value(head, choice, name(choice));
+            let least = usize::from(none.is_empty());
+            for choice in std::iter::once(None).chain((least..n).map(Some)) {
+                ui.selectable_value(chosen, choice, name(choice));
             }
         });
-    combo.response.accessible_name("head");
+    combo.response.accessible_name(what);
 }
 
 /// How the maps of a pane look; `first` before anyone has changed it.
@@ -128,29 +91,9 @@ pub fn look_of<'c>(cx: &'c mut Context<'_>, pane: &str, first: Look) -> &'c mut 
     cx.looks.entry(pane.to_owned()).or_insert(first)
 }
 
-/// Everything that a layer sees, in pixels of the photograph: the network input and a map of
-/// `padded` (height, width) cells.
-pub fn beyond(layer: &Layer<'_>, padded: [usize; 2]) -> [f32; 4] {
-    let [x0, y0, x1, y1] = layer.scene.letterbox.extent();
-    let [h, w] = padded.map(|v| v as f32);
-    let map = layer.place.rect_to_photo([0.0, 0.0, w, h]);
-    [
-        x0.min(map[0]),
-        y0.min(map[1]),
-        x1.max(map[2]),
-        y1.max(map[3]),
-    ]
-}
-
-/// The cell of a map under a point of the photograph: `[row, column]`.
-pub fn cell_at(layer: &Layer<'_>, [x, y]: [f32; 2]) -> Option<[usize; 2]> {
-    let [x, y] = layer.place.to_map(x, y);
-    (x >= 0.0 && y >= 0.0).then_some([y as usize, x as usize])
-}
-
 /// A place in words, for the line at the bottom.
-pub fn place_text(layer: &Layer<'_>, [x, y]: [f32; 2]) -> String {
-    let [cx, cy] = layer.place.to_map(x, y);
+pub fn place_text(place: Placement, [x, y]: [f32; 2]) -> String {
+    let [cx, cy] = place.to_map(x, y);
     format!(
         "px {}, {} · cell {}, {}",
         x.floor(),

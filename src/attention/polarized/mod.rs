@@ -8,18 +8,18 @@
 //! 2021, in the form with LayerNorm and a softmax over the pooled query.
 
 mod original;
+mod questions;
+mod trace;
 
 use std::sync::Arc;
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::view::{Bars, Body, Heat, Overlay, View};
-use super::{
-    Array, Attention, BuildArgs, Knobs, Legal, MapSize, Mechanism, NamedTensor, Trace, Watch,
-    Watched, named,
-};
+use super::{Array, Attention, BuildArgs, Knobs, Legal, MapSize, Mechanism, Watch, Watched};
 use crate::kernels;
+
+pub use trace::PolarizedTrace;
 
 /// The registry line.
 pub static MECHANISM: Mechanism = Mechanism {
@@ -48,6 +48,16 @@ pub enum Form {
     Parallel,
     /// `spatial · (channel · x)`, the spatial weight computed on `channel · x`.
     Sequential,
+}
+
+impl Form {
+    /// The factor on a value of a channel at a position, from the two weights.
+    pub fn factor(self, spatial: f32, channel: f32) -> f32 {
+        match self {
+            Self::Parallel => spatial + channel,
+            Self::Sequential => spatial * channel,
+        }
+    }
 }
 
 /// A 1×1 convolution as a matrix and a bias.
@@ -165,6 +175,7 @@ impl Attention for PolarizedAttention {
             spatial_weight: Array::from_tensor(&spatial.get(0)?.reshape((h, w))?)?,
             channel_query: Array::from_tensor(&channel_query.get(0)?.reshape((h, w))?)?,
             spatial_query: Array::from_tensor(&spatial_query.get(0)?.flatten_all()?)?,
+            query_is_softmax: true,
             input: x.get(0)?,
             output: y.get(0)?,
         };
@@ -195,136 +206,5 @@ impl PolarizedAttention {
         let query = kernels::softmax_last(&pooled.transpose(1, 2)?.contiguous()?)?;
         let logits = query.matmul(&self.spatial_value.apply(x)?)?;
         Ok((candle_nn::ops::sigmoid(&logits)?, query))
-    }
-}
-
-/// The trace of one PSA layer.
-#[derive(Debug, Clone)]
-pub struct PolarizedTrace {
-    /// Feature map.
-    pub map: MapSize,
-    /// How the weights are put together.
-    pub form: Form,
-    /// `[C]` between 0 and 1.
-    pub channel_weight: Array,
-    /// `[H, W]` between 0 and 1.
-    pub spatial_weight: Array,
-    /// `[H, W]` softmax over positions: where the channel branch looks; sums to 1.
-    pub channel_query: Array,
-    /// `[C/2]` softmax over channels: which channels the spatial branch asks; sums to 1. In the
-    /// original modules the plain mean of the query, without a softmax.
-    pub spatial_query: Array,
-    /// `[C, H, W]` input of the module.
-    pub input: Tensor,
-    /// `[C, H, W]` output of the module.
-    pub output: Tensor,
-}
-
-impl PolarizedTrace {
-    /// The spatial weight as a map.
-    pub fn spatial_map(&self) -> Heat {
-        self.heat("spatial weight", &self.spatial_weight)
-    }
-
-    /// Where the channel branch looks, as a map.
-    pub fn query_map(&self) -> Heat {
-        self.heat("channel query", &self.channel_query)
-    }
-
-    /// The channel weights as bars.
-    pub fn channel_bars(&self) -> Bars {
-        Bars {
-            quantity: "channel weight",
-            values: self.channel_weight.shared(),
-        }
-    }
-
-    /// The channels that the spatial branch asks, as bars.
-    pub fn query_bars(&self) -> Bars {
-        Bars {
-            quantity: "spatial query",
-            values: self.spatial_query.shared(),
-        }
-    }
-
-    fn heat(&self, quantity: &'static str, array: &Array) -> Heat {
-        Heat {
-            quantity,
-            values: array.shared(),
-            rows: self.map[0],
-            cols: self.map[1],
-            extent: [self.map[1] as f32, self.map[0] as f32],
-        }
-    }
-}
-
-impl Trace for PolarizedTrace {
-    fn mechanism(&self) -> &'static Mechanism {
-        &MECHANISM
-    }
-
-    fn map(&self) -> MapSize {
-        self.map
-    }
-
-    fn tensors(&self) -> Result<Vec<NamedTensor>> {
-        let plain = |name: &str, tensor: &Tensor| NamedTensor {
-            name: name.into(),
-            tensor: tensor.clone(),
-        };
-        Ok(vec![
-            plain("in", &self.input),
-            plain("out", &self.output),
-            named("cw", &self.channel_weight)?,
-            named("sw", &self.spatial_weight)?,
-            named("q_map", &self.channel_query)?,
-            named("qs", &self.spatial_query)?,
-        ])
-    }
-
-    fn views(&self) -> Vec<View> {
-        let overlay = |heat| {
-            Body::Overlay(Overlay {
-                heat: Some(heat),
-                ..Overlay::default()
-            })
-        };
-        vec![
-            View {
-                name: "spatial_weight".into(),
-                title: "Spatial weight".into(),
-                caption: "How strongly each position is kept".into(),
-                body: overlay(self.spatial_map()),
-            },
-            View {
-                name: "channel_query".into(),
-                title: "Where the channel branch looks".into(),
-                caption: "Softmax over positions; sums to 1".into(),
-                body: overlay(self.query_map()),
-            },
-            View {
-                name: "channel_weight".into(),
-                title: "Channel weights".into(),
-                caption: "How strongly each channel is kept".into(),
-                body: Body::Bars(self.channel_bars()),
-            },
-            View {
-                name: "spatial_query".into(),
-                title: "Channels that the spatial branch asks".into(),
-                caption: "Softmax over channels; sums to 1".into(),
-                body: Body::Bars(self.query_bars()),
-            },
-        ]
-    }
-
-    fn bytes(&self) -> usize {
-        let arrays = [
-            &self.channel_weight,
-            &self.spatial_weight,
-            &self.channel_query,
-            &self.spatial_query,
-        ];
-        arrays.iter().map(|a| a.bytes()).sum::<usize>()
-            + 4 * (self.input.elem_count() + self.output.elem_count())
     }
 }

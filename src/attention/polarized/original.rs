@@ -131,6 +131,7 @@ impl Attention for Original {
             spatial_weight: map(&spatial)?,
             channel_query: map(&channel_query)?,
             spatial_query: Array::from_tensor(&spatial_query.get(0)?.flatten_all()?)?,
+            query_is_softmax: false,
             input: x.get(0)?,
             output: y.get(0)?,
         };

@@ -6,6 +6,7 @@
 //! attentions inside them.
 
 mod eye;
+mod questions;
 mod trace;
 
 use candle_core::{Result, Tensor};

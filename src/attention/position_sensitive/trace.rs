@@ -1,11 +1,12 @@
-//! What position-sensitive attention computed, and the pictures of it.
+//! What position-sensitive attention computed, and the maps that follow from it.
 
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::attention::view::{Body, Heat, Mark, MarkKind, Overlay, View};
-use crate::attention::{Array, Indices, MapSize, Mechanism, NamedTensor, Trace, named};
+use super::questions;
+use crate::attention::view::{Answer, Asked, Fact, Heat, Question, Turn, Units};
+use crate::attention::{Array, Indices, MapSize, Mechanism, NamedTensor, Trace, heads, named};
 
 /// The trace of one row: every attention inside it, in the order in which they run.
 #[derive(Debug, Clone)]
@@ -69,59 +70,12 @@ impl PositionSensitiveTrace {
     /// One head of `[heads, …]`, or the mean of all, as a map.
     fn heat(&self, quantity: &'static str, all: &Array, head: Option<usize>) -> Option<Heat> {
         let heads = all.shape().first().copied()?;
-        let chosen = match head {
-            Some(head) if head >= heads => return None,
-            Some(head) => head..head + 1,
-            None => 0..heads,
-        };
-        let mut values = vec![0.0; self.map[0] * self.map[1]];
-        for head in chosen.clone() {
-            for (v, weight) in values.iter_mut().zip(all.row(head)) {
-                *v += weight / chosen.len() as f32;
-            }
+        if head.is_some_and(|h| h >= heads) {
+            return None;
         }
-        Some(Heat {
-            quantity,
-            values: values.into(),
-            rows: self.map[0],
-            cols: self.map[1],
-            extent: [self.map[1] as f32, self.map[0] as f32],
-        })
-    }
-
-    /// The pictures of one attention; `place` follows their names where there are several.
-    fn views_of(&self, attention: usize, place: &str) -> Vec<View> {
-        let overlay = |heat, marks| {
-            Body::Overlay(Overlay {
-                heat: Some(heat),
-                marks,
-                ..Overlay::default()
-            })
-        };
-        let mut views = Vec::new();
-        if let Some(heat) = self.received_map(attention, None) {
-            views.push(View {
-                name: format!("received{place}").into(),
-                title: "Positions that everybody reads".into(),
-                caption: "Mean over all queries and heads of the weight each position gets".into(),
-                body: overlay(heat, Vec::new()),
-            });
-        }
-        let token = self.central_token();
-        if let Some(heat) = self.token_map(attention, token, None) {
-            let mark = Mark {
-                rect: self.cell(token),
-                label: String::new(),
-                kind: MarkKind::Query,
-            };
-            views.push(View {
-                name: format!("token_attention{place}").into(),
-                title: "Where the middle position looks".into(),
-                caption: "Attention of one position to all others, mean of all heads".into(),
-                body: overlay(heat, vec![mark]),
-            });
-        }
-        views
+        let rows: Vec<&[f32]> = (0..heads).map(|h| all.row(h)).collect();
+        let values = heads::one_or_mean(&rows, head).into();
+        Some(Heat::of_cells(quantity, self.map, values))
     }
 }
 
@@ -171,14 +125,40 @@ impl Trace for PositionSensitiveTrace {
         Ok(all)
     }
 
-    fn views(&self) -> Vec<View> {
-        let place = |i: usize| match self.attentions.len() {
-            1 => String::new(),
-            _ => format!("_{i}"),
-        };
-        (0..self.attentions.len())
-            .flat_map(|i| self.views_of(i, &place(i)))
-            .collect()
+    fn questions(&self) -> &'static [Question] {
+        &questions::ALL
+    }
+
+    fn answer(&self, question: &str, asked: &Asked) -> Option<Answer> {
+        questions::answer(self, question, asked)
+    }
+
+    fn choices(&self, turn: Turn) -> usize {
+        match turn {
+            Turn::Unit => self.map[0] * self.map[1],
+            Turn::Head => self.attentions.iter().map(|a| a.heads).max().unwrap_or(0),
+            Turn::Part => self.attentions.len(),
+            Turn::Iteration | Turn::Against => 0,
+        }
+    }
+
+    fn units(&self) -> Option<Units> {
+        Some(Units {
+            name: "position",
+            grid: self.map,
+        })
+    }
+
+    fn unit_at(&self, [y, x]: [usize; 2], _iteration: Option<usize>) -> Option<usize> {
+        self.token_at(y, x)
+    }
+
+    fn unit_rect(&self, unit: usize) -> Option<[f32; 4]> {
+        (unit < self.map[0] * self.map[1]).then(|| self.cell(unit))
+    }
+
+    fn facts(&self, asked: &Asked) -> Vec<Fact> {
+        questions::facts(self, asked)
     }
 
     fn bytes(&self) -> usize {

@@ -9,8 +9,11 @@
 
 mod block;
 mod build;
+mod facts;
+mod overlap;
 mod pool;
 mod project;
+mod questions;
 mod read;
 mod regions;
 mod route;

@@ -1,11 +1,14 @@
-//! What bi-level routing attention computed, and the pictures of it.
+//! What bi-level routing attention computed, and the maps that follow from it.
 
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::attention::view::{Body, Heat, Link, Mark, MarkKind, Overlay, View, grid_lines};
-use crate::attention::{Array, Indices, MapSize, Mechanism, NamedTensor, Trace, named};
+use super::{facts, questions};
+use crate::attention::view::{
+    Answer, Asked, Fact, Heat, Link, Mark, MarkKind, Question, Turn, Units,
+};
+use crate::attention::{Array, Indices, MapSize, Mechanism, NamedTensor, Trace, heads, named};
 
 /// The trace of one BRA layer. `S²` regions, `T` tokens and `K` keys a region (as many, unless keys
 /// are pooled), `k = topk`.
@@ -66,6 +69,12 @@ impl RoutingTrace {
         [x, y, x + w, y + h]
     }
 
+    /// The middle of a region, `x, y` in cells of the feature map.
+    pub(super) fn centre(&self, region: usize) -> [f32; 2] {
+        let [x0, y0, x1, y1] = self.rect(region);
+        [(x0 + x1) / 2.0, (y0 + y1) / 2.0]
+    }
+
     /// Whether a region holds nothing but padding. Such regions tie exactly, so their order among
     /// each other means nothing.
     pub fn is_padding(&self, region: usize) -> bool {
@@ -95,41 +104,52 @@ impl RoutingTrace {
         self.heat("regions that read here", counts)
     }
 
+    /// How many heads there are, if the token attention of any region is there.
+    pub fn heads(&self) -> usize {
+        let any = self.token_attention.values().next();
+        any.and_then(|w| w.shape().first().copied()).unwrap_or(0)
+    }
+
+    /// What token `token` of `region` gives to each key of its routed regions, a row per head.
+    /// `None` unless the token attention of that region was asked for.
+    pub fn rows_of(&self, region: usize, token: usize) -> Option<Vec<&[f32]>> {
+        let weights = self.token_attention.get(&region)?;
+        let [heads, tokens, keys] = <[usize; 3]>::try_from(weights.shape()).ok()?;
+        let row = |h| weights.row(h).get(token * keys..(token + 1) * keys);
+        (token < tokens).then(|| (0..heads).filter_map(row).collect())
+    }
+
+    /// The cells `x0, y0, x1, y1` of the feature map that a key of the routed regions of `region`
+    /// stands for, and the routed region.
+    pub fn key_cells(&self, region: usize, key: usize) -> Option<(usize, [usize; 4])> {
+        let [tall, wide] = &self.key_windows;
+        let keys = (tall.len() * wide.len()).max(1);
+        let routed = *self.routed.row(region).get(key / keys)? as usize;
+        let [top, bottom] = tall.get(key % keys / wide.len().max(1))?;
+        let [left, right] = wide.get(key % keys % wide.len().max(1))?;
+        let (row, col) = self.place(routed);
+        let (y, x) = (row * self.region[0], col * self.region[1]);
+        Some((routed, [x + left, y + top, x + right, y + bottom]))
+    }
+
     /// Where token `token` of `region` looks: one head or the mean of all, on the padded map.
     /// `None` unless the token attention of that region was asked for.
     pub fn token_map(&self, region: usize, token: usize, head: Option<usize>) -> Option<Heat> {
-        let weights = self.token_attention.get(&region)?;
-        let [heads, _, _] = <[usize; 3]>::try_from(weights.shape()).ok()?;
-        let [tall, wide] = &self.key_windows;
-        let keys = tall.len() * wide.len();
-        let chosen: Vec<usize> = head.map_or_else(|| (0..heads).collect(), |h| vec![h]);
+        let weights = heads::one_or_mean(&self.rows_of(region, token)?, head);
         let [height, width] = self.padded;
         let mut values = vec![0.0; height * width];
-        for (rank, (routed, _)) in self.routes(region).into_iter().enumerate() {
-            let (row, col) = self.place(routed);
-            for u in 0..keys {
-                let sum: f32 = chosen
-                    .iter()
-                    .map(|&h| weights.at(&[h, token, rank * keys + u]))
-                    .sum();
-                let ([top, bottom], [left, right]) = (tall[u / wide.len()], wide[u % wide.len()]);
-                // A key that stands for many cells is shared out among them.
-                let cells = chosen.len() * (bottom - top) * (right - left);
-                for y in top..bottom {
-                    let start = (row * self.region[0] + y) * width + col * self.region[1];
-                    for v in values.iter_mut().skip(start + left).take(right - left) {
-                        *v += sum / cells as f32;
-                    }
+        for (key, weight) in weights.into_iter().enumerate() {
+            let (_, [x0, y0, x1, y1]) = self.key_cells(region, key)?;
+            // A key that stands for many cells is shared out among them.
+            let share = weight / ((x1 - x0) * (y1 - y0)) as f32;
+            for y in y0..y1 {
+                for v in &mut values[y * width + x0..y * width + x1] {
+                    *v += share;
                 }
             }
         }
-        Some(Heat {
-            quantity: "token attention",
-            values: values.into(),
-            rows: height,
-            cols: width,
-            extent: [width as f32, height as f32],
-        })
+        let values = values.into();
+        Some(Heat::of_cells("token attention", self.padded, values))
     }
 
     /// The region in the middle of the map.
@@ -141,10 +161,6 @@ impl RoutingTrace {
 
     /// Marks and links of one region: itself, and where it reads from with rank and weight.
     pub fn route_overlay(&self, region: usize) -> (Vec<Mark>, Vec<Link>) {
-        let centre = |r: usize| {
-            let [x0, y0, x1, y1] = self.rect(r);
-            [(x0 + x1) / 2.0, (y0 + y1) / 2.0]
-        };
         let mut marks = Vec::new();
         let mut links = Vec::new();
         for (rank, (routed, weight)) in self.routes(region).into_iter().enumerate() {
@@ -154,8 +170,8 @@ impl RoutingTrace {
                 kind: MarkKind::Related,
             });
             links.push(Link {
-                from: centre(region),
-                to: centre(routed),
+                from: self.centre(region),
+                to: self.centre(routed),
                 weight,
             });
         }
@@ -213,53 +229,39 @@ impl Trace for RoutingTrace {
         Ok(all)
     }
 
-    fn views(&self) -> Vec<View> {
-        let region = self.central_region();
-        let (marks, links) = self.route_overlay(region);
-        let borders = grid_lines(self.padded, self.region);
-        let view = |name: &'static str, title: String, caption: &str, heat, marks, links| View {
-            name: name.into(),
-            title,
-            caption: caption.into(),
-            body: Body::Overlay(Overlay {
-                heat,
-                borders: borders.clone(),
-                links,
-                marks,
-                greyed: self.padding_rects(),
-                ..Overlay::default()
-            }),
-        };
-        let mut views = vec![
-            view(
-                "routes",
-                format!("Region {region} and the {} it reads from", self.topk),
-                "Rank and routing weight; the heat map is the region affinity row",
-                Some(self.affinity_row(region)),
-                marks.clone(),
-                links,
-            ),
-            view(
-                "in_degree",
-                "Regions that everybody reads".into(),
-                "How many regions are routed to each region",
-                Some(self.in_degree()),
-                Vec::new(),
-                Vec::new(),
-            ),
-        ];
-        let middle = (self.region[0] / 2) * self.region[1] + self.region[1] / 2;
-        if let Some(heat) = self.token_map(region, middle, None) {
-            views.push(view(
-                "token_attention",
-                format!("Where the middle token of region {region} looks"),
-                "Token attention over the routed regions, mean of all heads",
-                Some(heat),
-                marks,
-                Vec::new(),
-            ));
+    fn questions(&self) -> &'static [Question] {
+        &questions::ALL
+    }
+
+    fn answer(&self, question: &str, asked: &Asked) -> Option<Answer> {
+        questions::answer(self, question, asked)
+    }
+
+    fn choices(&self, turn: Turn) -> usize {
+        match turn {
+            Turn::Unit | Turn::Against => self.regions(),
+            Turn::Head => self.heads(),
+            Turn::Iteration | Turn::Part => 0,
         }
-        views
+    }
+
+    fn units(&self) -> Option<Units> {
+        Some(Units {
+            name: "region",
+            grid: self.grid,
+        })
+    }
+
+    fn unit_at(&self, [y, x]: [usize; 2], _iteration: Option<usize>) -> Option<usize> {
+        self.region_at(y, x)
+    }
+
+    fn unit_rect(&self, unit: usize) -> Option<[f32; 4]> {
+        (unit < self.regions()).then(|| self.rect(unit))
+    }
+
+    fn facts(&self, asked: &Asked) -> Vec<Fact> {
+        facts::facts(self, asked)
     }
 
     fn bytes(&self) -> usize {

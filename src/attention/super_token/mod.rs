@@ -8,6 +8,10 @@
 
 mod around;
 mod build;
+mod composed;
+mod facts;
+mod parts;
+mod questions;
 mod refine;
 mod trace;
 

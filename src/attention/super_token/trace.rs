@@ -1,9 +1,12 @@
-//! What super token attention computed, and the pictures of it.
+//! What super token attention computed, and the maps that follow from it.
+
+use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 
-use crate::attention::view::{Body, Heat, Mark, MarkKind, Overlay, View, label_borders};
-use crate::attention::{Array, MapSize, Mechanism, NamedTensor, Trace, named};
+use super::{facts, questions};
+use crate::attention::view::{Answer, Asked, Fact, Heat, Question, Turn, Units};
+use crate::attention::{Array, MapSize, Mechanism, NamedTensor, Trace, heads, named};
 
 /// The trace of one STA layer. `H × W` is the map padded to whole cells, `hh × ww` the grid of
 /// super tokens, `N = hh · ww`.
@@ -49,28 +52,50 @@ impl SuperTokenTrace {
         self.grid[0] * self.grid[1]
     }
 
+    /// Calls `each` with a neighbour `k`, the super token that it stands for and a run of pixels
+    /// (row-major places on the padded map) for which it does; together the runs cover the map
+    /// once for every `k`.
+    pub(super) fn runs(&self, mut each: impl FnMut(usize, Option<usize>, Range<usize>)) {
+        let [height, width] = self.padded;
+        let wide = self.stoken_size[1];
+        for k in 0..9 {
+            for y in 0..height {
+                for x in (0..width).step_by(wide.max(1)) {
+                    let start = y * width + x;
+                    each(k, self.neighbour(k, y, x), start..start + wide);
+                }
+            }
+        }
+    }
+
     /// The super token with the largest weight at each pixel, row-major on the padded map;
     /// −1 where the largest weight belongs to a neighbour off the grid.
     pub fn labels(&self, iteration: usize) -> Vec<i32> {
         let [height, width] = self.padded;
-        let Some(affinity) = self.affinity.get(iteration) else {
-            return (0..height * width).map(|i| i as i32).collect();
-        };
         let plane = height * width;
-        let data = affinity.data();
-        let label = |i: usize| {
-            let best = (0..9)
-                .max_by(|&a, &b| {
-                    // On a tie the first of the nine counts, as argmax does.
-                    data[a * plane + i]
-                        .total_cmp(&data[b * plane + i])
-                        .then(b.cmp(&a))
-                })
-                .unwrap_or(4);
-            self.neighbour(best, i / width, i % width)
-                .map_or(-1, |t| t as i32)
+        let Some(affinity) = self.affinity.get(iteration) else {
+            return (0..plane).map(|i| i as i32).collect();
         };
-        (0..plane).map(label).collect()
+        let mut most = affinity.row(0).to_vec();
+        let mut best = vec![0; plane];
+        for k in 1..9 {
+            // On a tie the first of the nine counts, as argmax does.
+            for ((m, b), &a) in most.iter_mut().zip(&mut best).zip(affinity.row(k)) {
+                if a > *m {
+                    (*m, *b) = (a, k);
+                }
+            }
+        }
+        let mut labels = vec![-1; plane];
+        self.runs(|k, token, run| {
+            let token = token.map_or(-1, |t| t as i32);
+            for (label, &b) in labels[run.clone()].iter_mut().zip(&best[run]) {
+                if b == k {
+                    *label = token;
+                }
+            }
+        });
+        labels
     }
 
     /// The super token that owns the pixel `(y, x)` in the hard partition.
@@ -86,30 +111,25 @@ impl SuperTokenTrace {
         self.neighbour(best, y, x)
     }
 
-    /// Borders of the hard partition, in cells of the feature map, cut to the map.
-    pub fn partition(&self, iteration: usize) -> Vec<[f32; 4]> {
-        let labels = self.labels(iteration);
-        let [h, w] = self.map;
-        let cropped: Vec<i32> = (0..h)
-            .flat_map(|y| labels[y * self.padded[1]..][..w].iter().copied())
-            .collect();
-        label_borders(&cropped, h, w)
+    /// The super token of the pixel `(y, x)`: its owner, or where the largest weight is lost off
+    /// the grid, the largest of the others.
+    pub fn strongest(&self, iteration: usize, y: usize, x: usize) -> Option<usize> {
+        self.owner(iteration, y, x).or_else(|| {
+            let weights = self.weights_at(iteration, y, x).into_iter();
+            let on_grid = weights.filter_map(|(token, weight)| Some((token?, weight)));
+            on_grid.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(t, _)| t)
+        })
     }
 
     /// How strongly each pixel belongs to super token `token`: its soft affinity.
     pub fn soft_map(&self, iteration: usize, token: usize) -> Heat {
-        let [height, width] = self.padded;
-        let mut values = vec![0.0; height * width];
+        let mut values = vec![0.0; self.padded[0] * self.padded[1]];
         match self.affinity.get(iteration) {
-            Some(affinity) => {
-                let plane = height * width;
-                for (i, v) in values.iter_mut().enumerate() {
-                    let of = |k: &usize| self.neighbour(*k, i / width, i % width) == Some(token);
-                    if let Some(k) = (0..9).find(of) {
-                        *v = affinity.data()[k * plane + i];
-                    }
+            Some(affinity) => self.runs(|k, of, run| {
+                if of == Some(token) {
+                    values[run.clone()].copy_from_slice(&affinity.row(k)[run]);
                 }
-            }
+            }),
             None => {
                 if let Some(v) = values.get_mut(token) {
                     *v = 1.0;
@@ -131,47 +151,57 @@ impl SuperTokenTrace {
 
     /// The weight that each pixel gives to neighbours off the grid and so loses.
     pub fn lost_mass(&self, iteration: usize) -> Heat {
-        let [height, width] = self.padded;
-        let plane = height * width;
-        let mut values = vec![0.0; plane];
+        let mut values = vec![0.0; self.padded[0] * self.padded[1]];
         if let Some(affinity) = self.affinity.get(iteration) {
-            for (i, v) in values.iter_mut().enumerate() {
-                *v = (0..9)
-                    .filter(|&k| self.neighbour(k, i / width, i % width).is_none())
-                    .map(|k| affinity.data()[k * plane + i])
-                    .sum();
-            }
+            self.runs(|k, of, run| {
+                if of.is_none() {
+                    for (v, a) in values[run.clone()].iter_mut().zip(&affinity.row(k)[run]) {
+                        *v += a;
+                    }
+                }
+            });
         }
         self.heat("lost mass", values)
     }
 
+    /// Number of heads; 0 where super tokens do not attend to each other.
+    pub fn heads(&self) -> usize {
+        let weights = self.token_attention.as_ref();
+        weights
+            .and_then(|w| w.shape().first().copied())
+            .unwrap_or(0)
+    }
+
+    /// What super token `query` gives to each of the others, a row per head.
+    pub fn rows_of(&self, query: usize) -> Vec<&[f32]> {
+        let n = self.tokens_count();
+        let weights = self.token_attention.iter();
+        let heads = weights.flat_map(|w| (0..self.heads()).map(move |h| w.row(h)));
+        heads
+            .filter_map(|m| m.get(query * n..(query + 1) * n))
+            .collect()
+    }
+
     /// What super token `query` reads from the others: one head, or the mean of all heads.
     pub fn reads_from(&self, query: usize, head: Option<usize>) -> Heat {
+        let mut values = heads::one_or_mean(&self.rows_of(query), head);
+        values.resize(self.tokens_count(), 0.0);
+        self.grid_heat("token attention", values)
+    }
+
+    /// What each super token reads from `key`: one head, or the mean of all heads.
+    pub fn read_by(&self, key: usize, head: Option<usize>) -> Heat {
         let n = self.tokens_count();
-        let weights = self.token_attention.as_ref();
-        let heads = weights
-            .and_then(|w| w.shape().first().copied())
-            .unwrap_or(0);
+        let heads: Vec<usize> = head.map_or_else(|| (0..self.heads()).collect(), |h| vec![h]);
         let mut values = vec![0.0; n];
-        let chosen: Vec<usize> = match head {
-            Some(h) => vec![h],
-            None => (0..heads).collect(),
-        };
-        for &h in &chosen {
-            let row = weights.map_or(&[][..], |w| w.row(h));
-            if let Some(row) = row.get(query * n..(query + 1) * n) {
-                for (v, a) in values.iter_mut().zip(row) {
-                    *v += a / chosen.len() as f32;
-                }
+        for &h in &heads {
+            let matrix = self.token_attention.as_ref().map_or(&[][..], |w| w.row(h));
+            let column = matrix.iter().skip(key).step_by(n.max(1));
+            for (v, a) in values.iter_mut().zip(column) {
+                *v += a / heads.len() as f32;
             }
         }
-        Heat {
-            quantity: "token attention",
-            values: values.into(),
-            rows: self.grid[0],
-            cols: self.grid[1],
-            extent: [self.padded[1] as f32, self.padded[0] as f32],
-        }
+        self.grid_heat("token attention", values)
     }
 
     /// The cell of super token `token`, `x0, y0, x1, y1` in cells of the feature map.
@@ -187,12 +217,18 @@ impl SuperTokenTrace {
         (self.grid[0] / 2) * self.grid[1] + self.grid[1] / 2
     }
 
+    /// The wanted iteration if there is one, else the last.
+    pub(super) fn iteration(&self, wanted: Option<usize>) -> usize {
+        let there = wanted.filter(|i| *i < self.affinity.len());
+        there.unwrap_or(self.last_iteration())
+    }
+
     /// Index of the last iteration.
     pub fn last_iteration(&self) -> usize {
         self.affinity.len().saturating_sub(1)
     }
 
-    fn heat(&self, quantity: &'static str, values: Vec<f32>) -> Heat {
+    pub(super) fn heat(&self, quantity: &'static str, values: Vec<f32>) -> Heat {
         Heat {
             quantity,
             values: values.into(),
@@ -202,11 +238,13 @@ impl SuperTokenTrace {
         }
     }
 
-    fn query_mark(&self, token: usize) -> Mark {
-        Mark {
-            rect: self.cell(token),
-            label: format!("super token {token}"),
-            kind: MarkKind::Query,
+    fn grid_heat(&self, quantity: &'static str, values: Vec<f32>) -> Heat {
+        Heat {
+            quantity,
+            values: values.into(),
+            rows: self.grid[0],
+            cols: self.grid[1],
+            extent: [self.padded[1] as f32, self.padded[0] as f32],
         }
     }
 }
@@ -250,54 +288,40 @@ impl Trace for SuperTokenTrace {
         Ok(all)
     }
 
-    fn views(&self) -> Vec<View> {
-        let last = self.last_iteration();
-        let token = self.central_token();
-        let borders = self.partition(last);
-        let view = |name: &'static str, title: String, caption: &str, heat, marks| View {
-            name: name.into(),
-            title,
-            caption: caption.into(),
-            body: Body::Overlay(Overlay {
-                heat,
-                borders: borders.clone(),
-                marks,
-                ..Overlay::default()
-            }),
-        };
-        let mut views = vec![
-            view(
-                "partition",
-                format!("{} super tokens, hard partition", self.tokens_count()),
-                "Each area belongs to the super token with the largest affinity",
-                None,
-                Vec::new(),
-            ),
-            view(
-                "affinity",
-                format!("Affinity to super token {token}"),
-                "Share of each pixel that goes to this super token",
-                Some(self.soft_map(last, token)),
-                vec![self.query_mark(token)],
-            ),
-            view(
-                "lost_mass",
-                "Mass lost off the grid".into(),
-                "Weight that border pixels give to super tokens outside the picture",
-                Some(self.lost_mass(last)),
-                Vec::new(),
-            ),
-        ];
-        if self.token_attention.is_some() {
-            views.push(view(
-                "token_attention",
-                format!("What super token {token} reads from"),
-                "Attention between super tokens, mean of all heads",
-                Some(self.reads_from(token, None)),
-                vec![self.query_mark(token)],
-            ));
+    fn questions(&self) -> &'static [Question] {
+        questions::of(self)
+    }
+
+    fn answer(&self, question: &str, asked: &Asked) -> Option<Answer> {
+        questions::answer(self, question, asked)
+    }
+
+    fn choices(&self, turn: Turn) -> usize {
+        match turn {
+            Turn::Unit => self.tokens_count(),
+            Turn::Head => self.heads(),
+            Turn::Iteration => self.affinity.len(),
+            Turn::Part | Turn::Against => 0,
         }
-        views
+    }
+
+    fn units(&self) -> Option<Units> {
+        Some(Units {
+            name: "super token",
+            grid: self.grid,
+        })
+    }
+
+    fn unit_at(&self, [y, x]: [usize; 2], iteration: Option<usize>) -> Option<usize> {
+        self.strongest(self.iteration(iteration), y, x)
+    }
+
+    fn unit_rect(&self, unit: usize) -> Option<[f32; 4]> {
+        (unit < self.tokens_count()).then(|| self.cell(unit))
+    }
+
+    fn facts(&self, asked: &Asked) -> Vec<Fact> {
+        facts::facts(self, asked)
     }
 
     fn bytes(&self) -> usize {

@@ -256,7 +256,7 @@ mod tests {
     fn the_bundled_model_gives_every_row_of_the_engine() {
         let plan = Plan {
             model: Arc::new(Model::bundled(&candle_core::Device::Cpu).unwrap()),
-            photo: Arc::new(crate::app::samples::SAMPLES[0].open().unwrap()),
+            photo: Arc::new(crate::picture::samples::SAMPLES[0].open().unwrap()),
             size: Some(64),
             runs: 2,
             groups: BTreeSet::from([Group::Network, Group::Whole, Group::Knobs, Group::Start]),
@@ -282,7 +282,7 @@ mod tests {
     fn measuring_stops_when_told() {
         let plan = Plan {
             model: Arc::new(Model::bundled(&candle_core::Device::Cpu).unwrap()),
-            photo: Arc::new(crate::app::samples::SAMPLES[0].open().unwrap()),
+            photo: Arc::new(crate::picture::samples::SAMPLES[0].open().unwrap()),
             size: Some(32),
             runs: 100,
             groups: BTreeSet::from([Group::Network]),

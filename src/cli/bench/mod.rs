@@ -20,9 +20,9 @@ pub use process::{Program, load, processor};
 pub use rows::{LayerTime, Row, Rows, Unit, spread};
 
 use super::analyze::open_model;
-use crate::app::samples::SAMPLES;
 use crate::engine::DeviceChoice;
 use crate::files::npz;
+use crate::picture::samples::SAMPLES;
 use crate::{Error, Result};
 
 /// Layers that are named in words; all of them are in the JSON.

@@ -1,7 +1,7 @@
 //! Photographs that the program carries, so that it opens on something.
 
+use super::Photo;
 use crate::Result;
-use crate::picture::Photo;
 
 /// A bundled photograph.
 #[derive(Debug)]

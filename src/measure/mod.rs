@@ -1,0 +1,11 @@
+//! Numbers about maps and detections. Nothing here reads a file.
+
+mod activation;
+mod average_precision;
+mod matching;
+#[cfg(test)]
+mod reference;
+
+pub use activation::{Activation, ChannelNumbers, ranked};
+pub use average_precision::{AveragePrecision, ClassScore, RECALLS, Scores};
+pub use matching::{OVERLAPS, Truth, overlaps};
