@@ -71,6 +71,7 @@ fn glyph() -> Body {
         col_label: "",
         labels: (10..19).map(|i| i.to_string()).collect(),
         row: None,
+        step: 1,
     };
     Body::Matrix(Matrix::new(of, Look::default().coloring(&values, None)))
 }
@@ -86,6 +87,7 @@ fn square() -> Body {
         col_label: "is read",
         labels: Vec::new(),
         row: Some(20),
+        step: 2,
     };
     Body::Matrix(Matrix::new(of, Look::default().coloring(&values, None)))
 }

@@ -151,7 +151,10 @@ fn a_pressed_region_says_where_it_reads_from() {
         harness.get_by_label_contains(&format!("region {region} reads from {}", list.join(", ")));
         let line = text(&harness, "px ");
         let value = bra.affinity.at(&[region, region]);
-        let expected = format!("· region {region} · region affinity {}", value_label(value, 4));
+        let expected = format!(
+            "· region {region} · region affinity {}",
+            value_label(value, 4)
+        );
         assert!(line.ends_with(&expected), "{line}");
     }
     // Pointing elsewhere previews, the pin stays.
