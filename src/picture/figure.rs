@@ -261,7 +261,7 @@ impl<'a> Page<'a> {
         }
         let height = y + lines.len() as f32 * SMALL.line_height() + MARGIN;
         Self {
-            size: [width + 2.0 * MARGIN, height.round()],
+            size: [(width + 2.0 * MARGIN).ceil(), height.round()],
             title,
             chosen,
             badge,

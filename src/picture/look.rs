@@ -289,6 +289,19 @@ impl Coloring {
         self.origin != Origin::Own && self.range != self.raw
     }
 
+    /// Which values are not shown, in words.
+    pub fn hidden_words(&self) -> Option<String> {
+        let below = self
+            .below
+            .map(|t| format!("below {} hidden", value_label(t, 3)));
+        let weaker = self.weaker.map(|w| match self.raw.min < 0.0 {
+            true => format!("magnitudes below {} hidden", value_label(w, 3)),
+            false => format!("cells below {} hidden", value_label(w, 3)),
+        });
+        let both: Vec<String> = below.into_iter().chain(weaker).collect();
+        (!both.is_empty()).then(|| both.join(", "))
+    }
+
     /// The range in words: `affinity 0.0003 to 0.412`, `affinity flat at 0.5`, and where the
     /// colours are stretched over other values, both.
     pub fn words(&self, quantity: &str) -> String {
@@ -464,6 +477,7 @@ mod tests {
         let coloring = look.coloring(&[0.1, 0.2, 0.9], None);
         let alphas = [0.1, 0.2, 0.9].map(|v| coloring.color(v)[3]);
         assert_eq!(alphas, [0, 255, 255]);
+        assert_eq!(coloring.hidden_words().unwrap(), "below 0.2 hidden");
 
         let look = Look {
             mass: Some(70.0),
