@@ -17,6 +17,8 @@ const FRAMES: usize = 240;
 const SIZE: [f32; 2] = [1400.0, 900.0];
 /// Milliseconds.
 const GOAL: f64 = 4.0;
+/// The same while hundreds of feature maps are scrolled.
+const FEATURES_GOAL: f64 = 16.0;
 
 fn main() {
     // `cargo test --benches` runs this too, without that word.
@@ -60,6 +62,36 @@ fn main() {
     );
     row("layout and drawing", &mut frames, Some(GOAL));
     row("shapes to triangles", &mut triangles, None);
+    feature_maps(&mut harness);
+}
+
+/// The pane of all layers on a row of 256 channels: the frames in which its maps are coloured, and
+/// those in which the wheel brings more of them into sight.
+fn feature_maps(harness: &mut Harness<'_, App>) {
+    harness.get_by_label("Layers").click();
+    harness.run_steps(2);
+    harness.get_by_label("layer 10 C3k2").click();
+    settle(harness);
+    let at = harness.get_by_label("sorted by").rect().center() + egui::vec2(0.0, 120.0);
+    harness.hover_at(at);
+    let mut frames = Vec::new();
+    for i in 0..FRAMES {
+        if i % 60 == 0 {
+            // New colours for all.
+            harness.get_by_label("common range").click();
+        }
+        harness.event(egui::Event::MouseWheel {
+            unit: egui::MouseWheelUnit::Point,
+            delta: egui::vec2(0.0, if i % 120 < 60 { -40.0 } else { 40.0 }),
+            modifiers: egui::Modifiers::NONE,
+            phase: egui::TouchPhase::Move,
+            source: egui::MouseWheelSource::Unknown,
+        });
+        let began = cpu();
+        harness.step();
+        frames.push(ms(cpu() - began));
+    }
+    row("256 feature maps", &mut frames, Some(FEATURES_GOAL));
 }
 
 fn settle(harness: &mut Harness<'_, App>) {

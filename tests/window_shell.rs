@@ -3,6 +3,8 @@
 
 #[path = "window_shell/files.rs"]
 mod files;
+#[path = "window_shell/layers.rs"]
+mod layers;
 #[path = "window_shell/refusals.rs"]
 mod refusals;
 

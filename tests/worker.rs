@@ -225,6 +225,7 @@ fn the_worker_gives_what_the_engine_gives() {
             traces: snapshot.traces.clone(),
             detected: snapshot.detected.clone().unwrap(),
             timing: snapshot.timing.clone().unwrap(),
+            features: snapshot.features.clone(),
         };
         assert!(bits(&ours) == bits(&expected));
     }

@@ -133,6 +133,7 @@ impl App {
         self.warn_of(&model);
         self.kept.note_model(&model);
         self.kept.settings.knobs.clear();
+        self.kept.settings.erased.clear();
         self.kept.settings.probes.clear();
         self.kept.settings.size = None;
         self.kept.layer = None;

@@ -19,8 +19,16 @@ pub trait Pane {
     fn title(&self) -> &'static str;
     /// What is seen and how to use it, for the help hover.
     fn help(&self) -> String;
-    /// The mechanism whose layers it looks at. Only asked while the pane is on the screen.
+    /// The mechanism that it is the pane of.
     fn mechanism(&self) -> Option<&'static Mechanism> {
+        None
+    }
+    /// All mechanisms whose layers it looks at. Only asked while the pane is on the screen.
+    fn mechanisms(&self) -> Vec<&'static Mechanism> {
+        self.mechanism().into_iter().collect()
+    }
+    /// The row whose feature maps it looks at. Only asked while the pane is on the screen.
+    fn features(&self, _selection: &Selection) -> Option<usize> {
         None
     }
     /// Draws the pane.

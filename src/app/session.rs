@@ -115,12 +115,19 @@ impl Session {
     }
 
     /// Sends a wish if anything changed since the last one.
-    pub fn wish(&mut self, settings: &Settings, watched: &Watched, selection: &Selection) {
+    pub fn wish(
+        &mut self,
+        settings: &Settings,
+        watched: &Watched,
+        features: Option<usize>,
+        selection: &Selection,
+    ) {
         let (Some(photo), Some(model)) = (&self.photo, &self.model) else {
             return;
         };
         let mut settings = settings.clone();
         watch(&mut settings, model, watched, selection);
+        settings.features = features;
         let same = self.sent.as_ref().is_some_and(|(p, m, s)| {
             Arc::ptr_eq(p, photo) && Arc::ptr_eq(m, model) && *s == settings
         });

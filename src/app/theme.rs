@@ -1,6 +1,11 @@
 //! The look of the window: distances and colours in one place, for both themes.
 
-use egui::{Color32, CornerRadius, Margin, RichText, Stroke, Theme, Visuals, vec2};
+use std::sync::Arc;
+
+use egui::epaint::text::{FallbackRequest, FontInsert, FontPriority, InsertFontFamily};
+use egui::{Color32, CornerRadius, FontData, Margin, RichText, Stroke, Theme, Visuals, vec2};
+
+use crate::picture::fonts;
 
 /// Between parts of one thing.
 pub const SMALL: f32 = 4.0;
@@ -55,8 +60,9 @@ const LIGHT: Palette = Palette {
     error: Color32::from_rgb(186, 32, 32),
 };
 
-/// Sets both themes.
+/// Sets both themes, and where letters come from that the fonts of the window lack.
 pub fn apply(ctx: &egui::Context) {
+    ctx.add_font_provider(Arc::new(system_font));
     for (theme, palette) in [(Theme::Dark, &DARK), (Theme::Light, &LIGHT)] {
         ctx.style_mut_of(theme, |style| {
             style.spacing.item_spacing = vec2(GAP, 6.0);
@@ -73,6 +79,21 @@ pub fn apply(ctx: &egui::Context) {
             paint(&mut style.visuals, palette);
         });
     }
+}
+
+/// A font of the system for a letter that no other has: asked once for every letter, and only when
+/// it is about to be drawn.
+fn system_font(request: &FallbackRequest<'_>) -> Option<FontInsert> {
+    let found = fonts::covering(request.cluster).fonts.into_iter().next()?;
+    let data = FontData {
+        index: found.index,
+        ..FontData::from_static(found.data)
+    };
+    let family = InsertFontFamily {
+        family: request.family.clone(),
+        priority: FontPriority::Lowest,
+    };
+    Some(FontInsert::new(&found.name, data, vec![family]))
 }
 
 fn paint(visuals: &mut Visuals, p: &Palette) {

@@ -149,10 +149,11 @@ impl App {
             layout, selection, ..
         } = &self.kept;
         self.shared.retain(|pane| layout.is_in_sight(pane));
-        let in_sight = self.panes.iter().filter(|p| layout.is_in_sight(p.id()));
-        let watched = in_sight.filter_map(|p| p.mechanism()).map(|m| m.id);
-        self.session
-            .wish(&self.kept.settings, &watched.collect(), selection);
+        let in_sight = || self.panes.iter().filter(|p| layout.is_in_sight(p.id()));
+        let watched = in_sight().flat_map(|p| p.mechanisms()).map(|m| m.id);
+        let features = in_sight().find_map(|p| p.features(selection));
+        let (settings, watched) = (&self.kept.settings, watched.collect());
+        self.session.wish(settings, &watched, features, selection);
     }
 
     /// What arrives through the window: dropped files, and pictures or paths from the clipboard.

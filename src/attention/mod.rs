@@ -7,8 +7,10 @@
 
 mod args;
 mod array;
+mod erasure;
 mod heads;
 pub mod knobs;
+mod lines;
 pub mod polarized;
 pub mod position_sensitive;
 pub mod routing;
@@ -23,6 +25,7 @@ use candle_core::{Result, Tensor};
 
 pub use args::{Arg, Attributes, BuildArgs, Given, Notes};
 pub use array::{Array, Indices};
+pub use erasure::{Erasable, Erasure};
 pub use knobs::{Clamp, Knob, KnobValue, Knobs, Legal};
 
 use view::{Answer, Asked, Fact, Question, Turn, Units, View};
@@ -130,6 +133,34 @@ pub trait Attention: Send + Sync + Debug {
     /// # Errors
     /// Only if `x` does not have the channels the layer was built for.
     fn forward(&self, x: &Tensor, knobs: &Knobs, watch: &Watch) -> Result<Watched>;
+
+    /// What can be taken out of it at these legal knobs; `None` if it has no units that read from
+    /// each other.
+    fn erasable(&self, _map: MapSize, _knobs: &Knobs) -> Option<Erasable> {
+        None
+    }
+
+    /// [`Attention::forward`] with something taken out. Where it does not act (see
+    /// [`Erasure::acts_on`]) the result is the same, byte for byte.
+    ///
+    /// # Errors
+    /// As [`Attention::forward`].
+    fn forward_without(
+        &self,
+        x: &Tensor,
+        knobs: &Knobs,
+        _erasure: &Erasure,
+        watch: &Watch,
+    ) -> Result<Watched> {
+        self.forward(x, knobs, watch)
+    }
+
+    /// What taking something out changes, each in a few words; empty where it does not act.
+    fn erased(&self, map: MapSize, knobs: &Knobs, erasure: &Erasure) -> Vec<String> {
+        let what = self.erasable(map, knobs);
+        let acting = what.filter(|what| erasure.acts_on(what));
+        acting.map_or_else(Vec::new, |what| erasure.words(&what))
+    }
 }
 
 /// A tensor of a trace with its documented name.
@@ -214,6 +245,22 @@ pub trait Trace: Any + Send + Sync + Debug {
     /// What it says of a pressed place, each in a few words: its unit, weights, ranks.
     fn facts(&self, _asked: &Asked) -> Vec<Fact> {
         Vec::new()
+    }
+
+    /// What a unit reads from others, as shares that sum to 1: the mean of all heads, and of the
+    /// first attention in the row. `None` where units do not read, or its attention was not kept.
+    fn reads(&self, _unit: usize) -> Option<Vec<(usize, f32)>> {
+        None
+    }
+
+    /// What the attention read, `[C, H, W]`.
+    fn features(&self) -> Option<&Tensor> {
+        None
+    }
+
+    /// The weight that each channel is scaled with, where there is one.
+    fn channel_weights(&self) -> Option<&[f32]> {
+        None
     }
 
     /// Memory held, in bytes.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 
 use super::parts::{Parts, fault};
-use super::report::{LoadReport, RandomRow};
+use super::report::{LoadReport, RandomRow, row_of};
 use super::{BUNDLED, Bundled, Card, WeightSource};
 use crate::attention::Arg;
 use crate::yolo::{Config, Head, Network};
@@ -198,7 +198,6 @@ impl Model {
 
 /// What the network knows beyond the tensors.
 fn describe(report: &mut LoadReport, network: &Network, config: &Config) {
-    let row_of = |name: &str| name.strip_prefix("model.")?.split('.').next()?.parse().ok();
     let mut missing: BTreeMap<usize, usize> = BTreeMap::new();
     for row in report.missing.iter().filter_map(|t| row_of(&t.name)) {
         *missing.entry(row).or_default() += 1;
@@ -214,7 +213,7 @@ fn describe(report: &mut LoadReport, network: &Network, config: &Config) {
     report.assumed = network.notes().to_vec();
     if let Some(stop) = network.stopped() {
         // What lies beyond it is said once, and not tensor by tensor.
-        let unreached = |name: &str| row_of(name).is_some_and(|row: usize| row >= stop.row);
+        let unreached = |name: &str| row_of(name).is_some_and(|row| row >= stop.row);
         report.unused.retain(|t| !unreached(&t.name));
         report.stopped = Some(format!(
             "row {} ({}): the module is not known, and the network ends before it",

@@ -1,8 +1,14 @@
 //! What was found in a weights file beside what the network expected.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+
+/// The row that a tensor `model.<row>.…` belongs to.
+pub(super) fn row_of(name: &str) -> Option<usize> {
+    name.strip_prefix("model.")?.split('.').next()?.parse().ok()
+}
 
 /// A tensor's name and shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -60,6 +66,9 @@ pub struct LoadReport {
     pub in_file: usize,
     /// Numbers in the tensors that the network took.
     pub parameters: usize,
+    /// The same by row.
+    #[serde(skip)]
+    pub parameters_by_row: BTreeMap<usize, usize>,
     /// Expected, but not in the file.
     pub missing: Vec<Named>,
     /// In the file with another shape.
@@ -87,6 +96,11 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
+    /// Numbers in the tensors that a row took.
+    pub fn of_row(&self, row: usize) -> usize {
+        self.parameters_by_row.get(&row).copied().unwrap_or(0)
+    }
+
     /// Whether the network is all that the definition says, with weights from the file.
     pub fn is_whole(&self) -> bool {
         self.fits() && self.missing.is_empty() && self.stopped.is_none()

@@ -10,7 +10,7 @@ use candle_nn::var_builder::SimpleBackend;
 use super::Digest;
 use super::bytes::Bytes;
 use super::random;
-use super::report::{LoadReport, Misshaped, Named};
+use super::report::{LoadReport, Misshaped, Named, row_of};
 use super::tensors::{Slot, Tensors};
 use super::{flat, torch};
 
@@ -159,7 +159,12 @@ impl SimpleBackend for WeightSource {
         let first_time = notes.asked.insert(name.to_owned());
         // Running statistics are no parameters, though they are kept as tensors.
         if first_time && !name.contains(".running_") {
-            notes.report.parameters = notes.report.parameters.saturating_add(shape.elem_count());
+            let n = shape.elem_count();
+            notes.report.parameters = notes.report.parameters.saturating_add(n);
+            if let Some(row) = row_of(name) {
+                let of_row = notes.report.parameters_by_row.entry(row).or_default();
+                *of_row = of_row.saturating_add(n);
+            }
         }
         if notes.report.parameters > self.budget {
             let held = self.tensors.numbers();

@@ -52,14 +52,14 @@ use candle_core::{Device, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::AnalyzeArgs;
-use super::npz;
 use super::report::Report;
 use super::wanted;
 use crate::attention::Watch;
+use crate::attention::view::Answer;
 use crate::checkpoint::{Model, Origin};
 use crate::engine::{self, Engine, Outcome, Settings, Wish};
-use crate::files::{self, FileSet};
-use crate::picture::Photo;
+use crate::files::{self, FileSet, npz};
+use crate::picture::{Look, Photo};
 use crate::yolo::Thresholds;
 use crate::{Error, Result};
 
@@ -195,13 +195,15 @@ fn write(folder: &Path, outcome: &Outcome, report: &[u8]) -> Result<()> {
     let mut files = FileSet::new(folder.to_owned())?;
     files.write("detections.json", report)?;
     write_traces(&files.path("traces.npz"), folder, outcome)?;
-    let figure = engine::detections_figure(&outcome.scene, &outcome.detected);
+    let figure = engine::detections_figure(&outcome.scene, &outcome.detected, None);
     files.write("detections.png", &figure.png(FIGURE_SCALE)?)?;
+    let look = Look::default();
     for (row, layer) in &outcome.traces {
         let mechanism = layer.trace.mechanism().id;
         for view in layer.trace.views() {
-            let figure = engine::view_figure(&outcome.scene, layer, &view);
-            let name = format!("L{row}.{mechanism}.{}.png", view.name);
+            let answer = Answer::from(view);
+            let figure = engine::answer_figure(&outcome.scene, layer, &answer, &look);
+            let name = format!("L{row}.{mechanism}.{}.png", answer.view.name);
             files.write(&name, &figure.png(FIGURE_SCALE)?)?;
         }
     }

@@ -9,7 +9,7 @@ use super::analyze::open_model;
 use super::args::LayersArgs;
 use crate::attention::{Knob, KnobValue};
 use crate::checkpoint::Model;
-use crate::engine::Settings;
+use crate::engine::{RowInfo, Settings, rows};
 use crate::{Error, Result};
 
 #[derive(Serialize)]
@@ -26,12 +26,22 @@ struct Listing {
 
 #[derive(Serialize)]
 struct LayerInfo {
+    /// What the table for people is made of.
+    #[serde(skip)]
+    info: RowInfo,
     row: usize,
     /// Rows that feed it; −1 is the picture.
     from: Vec<i64>,
     module: String,
     channels: usize,
     stride: f64,
+    /// Channels, height and width of the map that it puts out; absent if it puts out boxes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shape: Option<[usize; 3]>,
+    parameters: usize,
+    /// Memory of that map.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attention: Option<AttentionInfo>,
 }
@@ -83,7 +93,8 @@ fn listing(model: &Model, size: Option<usize>) -> Listing {
     };
     let (imgsz, _) = settings.size_on(model);
     let network = &model.network;
-    let layers = network.layers().iter().enumerate().map(|(row, layer)| {
+    let layers = rows(model, &settings).into_iter().map(|info| {
+        let row = info.row;
         let attention = network.attention_at(row).map(|a| AttentionInfo {
             mechanism: a.mechanism().id,
             title: a.mechanism().title,
@@ -101,15 +112,15 @@ fn listing(model: &Model, size: Option<usize>) -> Listing {
         });
         LayerInfo {
             row,
-            from: layer
-                .from
-                .iter()
-                .map(|f| f.map_or(-1, |i| i as i64))
-                .collect(),
-            module: layer.name.clone(),
-            channels: layer.channels,
-            stride: layer.stride,
+            from: info.sources().collect(),
+            module: info.module.clone(),
+            channels: info.channels,
+            stride: info.stride,
+            shape: info.shape,
+            parameters: info.parameters,
+            bytes: info.bytes(),
             attention,
+            info,
         }
     });
     Listing {
@@ -135,25 +146,27 @@ fn print(out: &mut impl Write, l: &Listing) -> std::io::Result<()> {
     )?;
     writeln!(
         out,
-        "ranges at input size {} (best {})\n",
+        "shapes and ranges at input size {} (best {})\n",
         l.imgsz, l.best_imgsz
     )?;
     writeln!(
         out,
-        "{:>3}  {:<12} {:<24} {:>8} {:>6}",
-        "row", "from", "module", "channels", "stride"
+        "{:>3}  {:<12} {:<24} {:>12} {:>6} {:>10} {:>8}",
+        "row", "from", "module", "output", "stride", "parameters", "size"
     )?;
     for layer in &l.layers {
-        let from: Vec<String> = layer.from.iter().map(ToString::to_string).collect();
-        writeln!(
-            out,
-            "{:>3}  {:<12} {:<24} {:>8} {:>6}",
-            layer.row,
-            from.join(","),
-            layer.module,
-            layer.channels,
-            layer.stride
-        )?;
+        let info = &layer.info;
+        let line = format!(
+            "{:>3}  {:<12} {:<24} {:>12} {:>6} {:>10} {:>8}",
+            info.row,
+            info.from_text(),
+            info.module,
+            info.shape_text(),
+            info.stride,
+            info.parameters,
+            info.size_text()
+        );
+        writeln!(out, "{}", line.trim_end())?;
         let Some(a) = &layer.attention else {
             continue;
         };

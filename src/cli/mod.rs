@@ -7,7 +7,6 @@ mod check;
 mod convert;
 mod evaluate;
 mod layers;
-mod npz;
 mod render;
 mod report;
 mod wanted;

@@ -28,6 +28,8 @@ pub(super) fn neighbours(wish: &Wish, before: Option<&Settings>) -> Vec<Settings
             };
             for next in steps(knob, *value, moved.copied()) {
                 let mut settings = wish.settings.clone();
+                // Only what is shown is looked at.
+                settings.features = None;
                 let mut knobs: Knobs = legal.values.clone();
                 knobs.insert(knob.name.to_owned(), next);
                 settings.knobs.insert(row, knobs);

@@ -1,15 +1,34 @@
 //! Why a map should be read with care: the badges that stand on it.
 
+use super::Settings;
 use crate::attention::Knobs;
 use crate::checkpoint::Model;
 
 /// The badges of a row whose knobs stand at `knobs`.
-pub(super) fn of_row(model: &Model, row: usize, knobs: &Knobs) -> Vec<String> {
+pub(super) fn of_row(model: &Model, row: usize, knobs: &Knobs, settings: &Settings) -> Vec<String> {
     let probe = model.network.layers().get(row).is_some_and(|l| l.probe);
     let mut badges: Vec<String> = random(model, row).into_iter().collect();
     match probe {
         true => badges.push("probe: computed beside the network, not in it".into()),
         false => badges.extend(model.card.untrained(knobs)),
+    }
+    badges.extend(settings.erased_words(model, row));
+    badges
+}
+
+/// The badges of the detections.
+pub(super) fn of_detections(model: &Model, settings: &Settings) -> Vec<String> {
+    let head = model.network.head_row();
+    let mut badges: Vec<String> = head
+        .and_then(|row| random(model, row))
+        .into_iter()
+        .collect();
+    for row in settings.erased.keys().copied() {
+        // What a probe leaves out never reaches the boxes.
+        if !model.network.layers().get(row).is_some_and(|l| l.probe) {
+            let words = settings.erased_words(model, row);
+            badges.extend(words.iter().map(|w| format!("layer {row}: {w}")));
+        }
     }
     badges
 }

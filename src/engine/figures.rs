@@ -1,38 +1,161 @@
-//! Views and detections as figures: from cells of a feature map to pixels of the photograph.
+//! Answers and detections as figures: from cells of a feature map to pixels of the photograph.
 
 use std::sync::Arc;
 
 use super::{Detected, LayerTrace, Placement, Scene};
-use crate::attention::view::{self, MarkKind, View};
-use crate::picture::{Bars, Body, Figure, Heat, LabelledBox, Link, Mark, Overlay, palette};
+use crate::attention::view::{self, Answer, MarkKind, View};
+use crate::picture::{
+    Bars, Body, Coloring, Figure, Gallery, Heat, LabelledBox, Link, Look, Mark, Matrix, Overlay,
+    Panel, Range, palette,
+};
+use crate::yolo::Detection;
 
 /// Colours of what was asked about and of what belongs to it: legible on dark and bright ground.
 const QUERY: [u8; 3] = [255, 196, 0];
 const RELATED: [u8; 3] = [0, 214, 214];
 
-/// A view of a trace as a figure.
-pub fn view_figure(scene: &Scene, layer: &LayerTrace, view: &View) -> Figure {
-    let place = scene.place(layer.trace.map());
-    let mut caption = view_caption(scene, layer, view);
-    let body = match &view.body {
-        view::Body::Overlay(o) => {
-            let overlay = overlay(scene, place, o);
-            caption += &match o.marks.len() - overlay.marks.len() {
-                0 => String::new(),
-                1 => " One marked place lies in the border around the photograph.".into(),
-                n => format!(" {n} marked places lie in the border around the photograph."),
-            };
-            Body::Overlay(overlay)
-        }
-        view::Body::Bars(b) => Body::Bars(Bars::sorted(&b.values, "channel", b.quantity)),
-        // No mechanism gives others yet.
-        _ => Body::Overlay(Overlay::new(scene.photo.clone())),
-    };
-    Figure {
+/// An answer of a trace as a figure: the picture, what stands beside it, what is chosen.
+///
+/// The look is that of the picture; of what stands beside, maps of the same quantity share it, and
+/// its colours hold for all. Under [`RangeRule::Shared`](crate::picture::RangeRule::Shared) the maps of the answer share their range;
+/// to share that of other panes, lock the look to it.
+pub fn answer_figure(scene: &Scene, layer: &LayerTrace, answer: &Answer, look: &Look) -> Figure {
+    let painter = Painter::new(scene, layer, answer, look);
+    let mut caption = view_caption(scene, layer, &answer.view);
+    let body = painter.body(&answer.view.body);
+    if let (view::Body::Overlay(o), Body::Overlay(shown)) = (&answer.view.body, &body) {
+        caption += &match o.marks.len() - shown.marks.len() {
+            0 => String::new(),
+            1 => " One marked place lies in the border around the photograph.".into(),
+            n => format!(" {n} marked places lie in the border around the photograph."),
+        };
+    }
+    let beside = answer.beside.iter().map(|view| Panel {
         title: view.title.clone(),
+        body: painter.body(&view.body),
+    });
+    Figure {
+        title: answer.view.title.clone(),
+        chosen: answer.chosen.clone(),
         caption,
         badge: (!layer.badges.is_empty()).then(|| layer.badges.join("; ")),
         body,
+        beside: beside.collect(),
+    }
+}
+
+/// Turns the bodies of one answer into those of a figure.
+struct Painter<'a> {
+    scene: &'a Scene,
+    place: Placement,
+    look: &'a Look,
+    /// What the numbers of the main picture are.
+    quantity: Option<&'static str>,
+    /// Range of all maps of that quantity.
+    shared: Option<Range>,
+}
+
+impl<'a> Painter<'a> {
+    fn new(scene: &'a Scene, layer: &LayerTrace, answer: &Answer, look: &'a Look) -> Self {
+        let numbers = |view: &'_ View| -> Option<(&'static str, Range)> {
+            let (quantity, values) = match &view.body {
+                view::Body::Overlay(o) => o.heat.as_ref().map(|h| (h.quantity, &h.values))?,
+                view::Body::Matrix(m) => (m.quantity, &m.values),
+                _ => return None,
+            };
+            Some((quantity, look.own_range(values)))
+        };
+        let main = numbers(&answer.view);
+        let all = std::iter::once(&answer.view).chain(&answer.beside);
+        let alike = all.filter_map(numbers).filter(|(q, _)| match main {
+            Some((quantity, _)) => *q == quantity,
+            None => false,
+        });
+        Self {
+            scene,
+            place: scene.place(layer.trace.map()),
+            look,
+            quantity: main.map(|(quantity, _)| quantity),
+            shared: alike.map(|(_, range)| range).reduce(Range::union),
+        }
+    }
+
+    /// The colours of some numbers: ranges and thresholds that were set for one quantity mean
+    /// nothing for another.
+    fn coloring(&self, quantity: &str, values: &[f32]) -> Coloring {
+        if self.quantity == Some(quantity) {
+            return self.look.coloring(values, self.shared);
+        }
+        let plain = Look {
+            colormap: self.look.colormap,
+            invert: self.look.invert,
+            sampling: self.look.sampling,
+            opacity: self.look.opacity,
+            ..Look::default()
+        };
+        plain.coloring(values, None)
+    }
+
+    fn body(&self, body: &view::Body) -> Body {
+        match body {
+            view::Body::Overlay(o) => Body::Overlay(self.overlay(o)),
+            view::Body::Bars(b) => Body::Bars(Bars::sorted(&b.values, "channel", b.quantity)),
+            view::Body::Matrix(m) => {
+                let coloring = self.coloring(m.quantity, &m.values);
+                Body::Matrix(Matrix::new(m.clone(), coloring))
+            }
+            view::Body::Curves(c) => Body::Curves(c.clone()),
+            view::Body::Table(t) => Body::Table(t.clone()),
+            view::Body::Gallery(g) => Body::Gallery(Gallery::new(g.maps.clone(), self.look)),
+        }
+    }
+
+    /// The overlay in pixels of the photograph, without the marks that lie beside it: their labels
+    /// would seem to name places on it.
+    fn overlay(&self, o: &view::Overlay) -> Overlay {
+        let (scene, place) = (self.scene, self.place);
+        let heat = o.heat.as_ref().map(|h| Heat {
+            values: Arc::clone(&h.values),
+            rows: h.rows,
+            cols: h.cols,
+            extent: place.rect_to_photo([0.0, 0.0, h.extent[0], h.extent[1]]),
+            coloring: self.coloring(h.quantity, &h.values),
+            label: h.quantity.into(),
+        });
+        let rects = |rects: &[[f32; 4]]| rects.iter().map(|r| place.rect_to_photo(*r)).collect();
+        let sides = [scene.photo.width as f32, scene.photo.height as f32];
+        let mut seen = [0.0, 0.0, sides[0], sides[1]];
+        if self.look.border {
+            seen = union(seen, scene.letterbox.extent());
+            seen = heat.as_ref().map_or(seen, |heat| union(seen, heat.extent));
+        }
+        let marks = o.marks.iter().map(|m| Mark {
+            rect: place.rect_to_photo(m.rect),
+            label: m.label.clone(),
+            color: match m.kind {
+                MarkKind::Query => QUERY,
+                MarkKind::Related => RELATED,
+            },
+        });
+        Overlay {
+            heat,
+            beyond: self.look.border.then_some(seen),
+            border: self.look.border.then(|| scene.letterbox.extent()),
+            borders: rects(&o.borders),
+            outline: rects(&o.outline),
+            greyed: rects(&o.greyed),
+            links: o
+                .links
+                .iter()
+                .map(|l| Link {
+                    from: place.to_photo(l.from[0], l.from[1]),
+                    to: place.to_photo(l.to[0], l.to[1]),
+                    weight: l.weight,
+                })
+                .collect(),
+            marks: marks.filter(|mark| meets(mark.rect, seen)).collect(),
+            ..Overlay::new(scene.photo.clone())
+        }
     }
 }
 
@@ -51,12 +174,19 @@ fn view_caption(scene: &Scene, layer: &LayerTrace, view: &View) -> String {
     caption + "."
 }
 
-/// The photograph with its detections as a figure.
-pub fn detections_figure(scene: &Scene, detected: &Detected) -> Figure {
-    let boxes = detected.list.iter().map(|d| LabelledBox {
+/// The photograph with its detections as a figure; the selected one, by its place in the list, is
+/// drawn stronger.
+pub fn detections_figure(scene: &Scene, detected: &Detected, selected: Option<usize>) -> Figure {
+    let name = |d: &Detection| format!("{} {:.2}", class_name(scene, d.class), d.score);
+    let boxes = detected.list.iter().enumerate().map(|(i, d)| LabelledBox {
         rect: d.rect,
-        label: format!("{} {:.2}", class_name(scene, d.class), d.score),
+        label: name(d),
         color: palette::distinct(d.class),
+        selected: selected == Some(i),
+    });
+    let chosen = selected.and_then(|i| detected.list.get(i)).map(|d| {
+        let [x0, y0, x1, y1] = d.rect.map(|v| v.round());
+        format!("Chosen: {}, from {x0}, {y0} to {x1}, {y1}", name(d))
     });
     let n = detected.list.len();
     Figure {
@@ -71,6 +201,8 @@ pub fn detections_figure(scene: &Scene, detected: &Detected) -> Figure {
             detected.head.name(),
             detected.thresholds.confidence
         ),
+        chosen: chosen.unwrap_or_default(),
+        beside: Vec::new(),
         badge: (!detected.badges.is_empty()).then(|| detected.badges.join("; ")),
         body: Body::Overlay(Overlay {
             boxes: boxes.collect(),
@@ -88,51 +220,21 @@ pub fn class_name(scene: &Scene, class: usize) -> String {
         .unwrap_or_else(|| class.to_string())
 }
 
-/// The overlay in pixels of the photograph, without the marks that lie beside it: their labels
-/// would seem to name places on it.
-fn overlay(scene: &Scene, place: Placement, o: &view::Overlay) -> Overlay {
-    let heat = o.heat.as_ref().map(|h| {
-        let extent = place.rect_to_photo([0.0, 0.0, h.extent[0], h.extent[1]]);
-        let mut heat = Heat::new(Arc::clone(&h.values), h.rows, h.cols, extent);
-        heat.label = h.quantity.into();
-        heat
-    });
-    let line = |l: &[f32; 4]| place.rect_to_photo(*l);
-    let sides = [scene.photo.width as f32, scene.photo.height as f32];
-    Overlay {
-        heat,
-        borders: o.borders.iter().map(line).collect(),
-        links: o
-            .links
-            .iter()
-            .map(|l| Link {
-                from: place.to_photo(l.from[0], l.from[1]),
-                to: place.to_photo(l.to[0], l.to[1]),
-                weight: l.weight,
-            })
-            .collect(),
-        marks: o
-            .marks
-            .iter()
-            .map(|m| Mark {
-                rect: place.rect_to_photo(m.rect),
-                label: m.label.clone(),
-                color: match m.kind {
-                    MarkKind::Query => QUERY,
-                    MarkKind::Related => RELATED,
-                },
-            })
-            .filter(|mark| meets(mark.rect, sides))
-            .collect(),
-        ..Overlay::new(scene.photo.clone())
-    }
+/// The smallest rectangle that holds both.
+fn union(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+    [
+        a[0].min(b[0]),
+        a[1].min(b[1]),
+        a[2].max(b[2]),
+        a[3].max(b[3]),
+    ]
 }
 
-/// Whether a rectangle shares more than a line with a photograph of this width and height.
-fn meets([x0, y0, x1, y1]: [f32; 4], [width, height]: [f32; 2]) -> bool {
+/// Whether two rectangles share more than a line.
+fn meets([x0, y0, x1, y1]: [f32; 4], [left, top, right, bottom]: [f32; 4]) -> bool {
     // Rounding moves an edge by less; the smallest cell is larger.
     const LINE: f32 = 1e-3;
-    x1.min(width) - x0.max(0.0) > LINE && y1.min(height) - y0.max(0.0) > LINE
+    x1.min(right) - x0.max(left) > LINE && y1.min(bottom) - y0.max(top) > LINE
 }
 
 #[cfg(test)]
@@ -141,12 +243,12 @@ mod tests {
 
     #[test]
     fn rectangles_beside_the_photograph_do_not_meet_it() {
-        let photo = [10.0, 4.0];
+        let photo = [0.0, 0.0, 10.0, 4.0];
         assert!(meets([-5.0, -5.0, 0.5, 0.5], photo));
         assert!(meets([9.9, 3.0, 20.0, 9.0], photo));
         assert!(!meets([10.0, 0.0, 12.0, 4.0], photo));
         assert!(!meets([2.0, -3.0, 4.0, 0.0], photo));
         // A cell of a one-pixel photograph.
-        assert!(meets([0.5, 0.5, 0.525, 0.525], [1.0, 1.0]));
+        assert!(meets([0.5, 0.5, 0.525, 0.525], [0.0, 0.0, 1.0, 1.0]));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::FeatureMaps;
 use crate::attention::{Legal, MapSize, Trace};
 use crate::checkpoint::Model;
 use crate::picture::{Letterbox, Photo};
@@ -120,6 +121,8 @@ pub struct Outcome {
     pub traces: BTreeMap<usize, Arc<LayerTrace>>,
     /// Detections.
     pub detected: Arc<Detected>,
+    /// The feature maps that were wanted.
+    pub features: Option<Arc<FeatureMaps>>,
     /// Times.
     pub timing: Timing,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::store::{Entry, Key, Store};
 use super::{Scene, Wish};
-use crate::attention::{Knobs, Legal, Watch};
+use crate::attention::{Erasure, Knobs, Legal, Watch};
 use crate::yolo::{Head, Layer, Module, RawLevel};
 
 /// What a run does with each row.
@@ -14,6 +14,8 @@ pub(super) struct Plan {
     pub keys: Vec<Key>,
     pub watch: Vec<Watch>,
     pub legal: BTreeMap<usize, Legal>,
+    /// What is taken out of the rows, where that acts.
+    pub erased: BTreeMap<usize, Erasure>,
     pub head: Head,
     /// Rows that must run.
     pub run: Vec<bool>,
@@ -39,6 +41,7 @@ impl Plan {
             keys: Vec::with_capacity(n),
             watch: Vec::with_capacity(n),
             legal: BTreeMap::new(),
+            erased: BTreeMap::new(),
             head: wish.settings.head_on(&wish.model),
             run: vec![false; n],
             held: vec![None; n],
@@ -83,7 +86,9 @@ impl Plan {
             let knobs = legal.as_ref().map(|l| &l.values);
             // A probe is known by what it is and where, so that it may come and go.
             let what = (!layer.probe).then_some(row).ok_or(&layer.name);
-            self.keys.push(hash(&(what, sources, knobs)));
+            let erased = wish.settings.erasure(&wish.model, row);
+            self.keys.push(hash(&(what, sources, knobs, erased)));
+            self.erased.extend(erased.map(|e| (row, e.clone())));
             self.legal.extend(legal.map(|l| (row, l)));
             let watch = wish.settings.watch.get(&row);
             self.watch.push(watch.cloned().unwrap_or(Watch::Off));
@@ -102,6 +107,11 @@ impl Plan {
                     from.iter().for_each(|&i| needed[i] = true);
                 }
             }
+        }
+        if let Some(row) = wish.settings.features_on(&wish.model) {
+            needed[row] = true;
+            // Asked for again after the next change, and read by the row that is stepped to next.
+            self.keep[row] = true;
         }
         for row in (0..layers.len()).rev() {
             if !needed[row] {

@@ -1,6 +1,7 @@
 //! Probes: a mechanism attached to a layer that has none of it. It computes beside the network,
 //! so the detections stay what they are.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -76,21 +77,26 @@ pub fn attach(model: &Arc<Model>, probes: &[Probe]) -> Result<Arc<Model>, String
 }
 
 impl Settings {
-    /// Takes the probe in place `i` away, and its knobs; later probes keep theirs. `rows` is the
-    /// number of rows that the model has without probes.
+    /// Takes the probe in place `i` away, its knobs and what is erased in it; later probes keep
+    /// theirs. `rows` is the number of rows that the model has without probes.
     pub fn remove_probe(&mut self, i: usize, rows: usize) {
         if i >= self.probes.len() {
             return;
         }
         self.probes.remove(i);
         let gone = rows + i;
-        let knobs = std::mem::take(&mut self.knobs);
-        self.knobs = knobs
-            .into_iter()
-            .filter(|(row, _)| *row != gone)
-            .map(|(row, knobs)| (if row > gone { row - 1 } else { row }, knobs))
-            .collect();
+        close_up(&mut self.knobs, gone);
+        close_up(&mut self.erased, gone);
     }
+}
+
+/// Takes a row away; later ones move up.
+fn close_up<T>(rows: &mut BTreeMap<usize, T>, gone: usize) {
+    *rows = std::mem::take(rows)
+        .into_iter()
+        .filter(|(row, _)| *row != gone)
+        .map(|(row, of)| (if row > gone { row - 1 } else { row }, of))
+        .collect();
 }
 
 #[cfg(test)]

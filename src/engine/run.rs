@@ -7,9 +7,10 @@ use std::time::Instant;
 use candle_core::{DType, Tensor};
 
 use super::badges;
+use super::features::LastCopy;
 use super::plan::Plan;
 use super::store::{Entry, Store};
-use super::{Detected, LayerTrace, Outcome, Scene, Settings, Timing};
+use super::{Detected, FeatureMaps, LayerTrace, Outcome, Scene, Settings, Timing};
 use crate::attention::{Knobs, Trace};
 use crate::checkpoint::Model;
 use crate::picture::{Letterbox, Photo};
@@ -38,6 +39,8 @@ pub trait Listener {
     fn layer(&mut self, row: usize, rows: usize, name: &str) -> bool;
     /// The trace of an attention row is there, before the detections.
     fn trace(&mut self, scene: &Arc<Scene>, trace: &Arc<LayerTrace>);
+    /// The feature maps that were wanted are there, before the detections.
+    fn features(&mut self, _scene: &Arc<Scene>, _features: &Arc<FeatureMaps>) {}
 }
 
 /// Nobody watches.
@@ -52,6 +55,7 @@ impl Listener for () {
 pub struct Engine {
     store: Store,
     scene: Option<Arc<Scene>>,
+    copied: LastCopy,
 }
 
 impl Default for Engine {
@@ -66,6 +70,7 @@ impl Engine {
         Self {
             store: Store::new(budget),
             scene: None,
+            copied: LastCopy::default(),
         }
     }
 
@@ -95,11 +100,13 @@ impl Engine {
         let mut run = Run {
             plan: Plan::new(wish, &scene, &mut self.store),
             store: &mut self.store,
+            copied: &mut self.copied,
             wish,
             scene: &scene,
             input: None,
             maps: vec![None; rows],
             traces: BTreeMap::new(),
+            features: None,
             raw: None,
             timing: Timing {
                 rows,
@@ -112,6 +119,7 @@ impl Engine {
         let Run {
             plan,
             traces,
+            features,
             raw,
             mut timing,
             ..
@@ -123,6 +131,7 @@ impl Engine {
             scene,
             traces,
             detected: Arc::new(detected),
+            features,
             timing,
         })
     }
@@ -152,6 +161,7 @@ impl Engine {
 struct Run<'a> {
     plan: Plan,
     store: &'a mut Store,
+    copied: &'a mut LastCopy,
     wish: &'a Wish,
     scene: &'a Arc<Scene>,
     /// The picture, once somebody has read it.
@@ -159,6 +169,7 @@ struct Run<'a> {
     /// What the rows put out, as long as somebody needs it.
     maps: Vec<Option<Tensor>>,
     traces: BTreeMap<usize, Arc<LayerTrace>>,
+    features: Option<Arc<FeatureMaps>>,
     /// What the detect head put out.
     raw: Option<RawHead>,
     timing: Timing,
@@ -190,6 +201,14 @@ impl Run<'_> {
                 listener.trace(self.scene, &trace);
                 self.traces.insert(row, trace);
             }
+            if self.wish.settings.features == Some(row) {
+                let key = self.plan.keys[row];
+                let maps = self
+                    .copied
+                    .of(self.wish, row, self.plan.knobs(row), key, &map)?;
+                listener.features(self.scene, &maps);
+                self.features = Some(maps);
+            }
             self.maps[row] = Some(map);
         }
         // Large early maps are let go as soon as nobody needs them.
@@ -209,7 +228,8 @@ impl Run<'_> {
         let none = Knobs::new();
         let knobs = self.plan.knobs(row).unwrap_or(&none);
         let watch = &self.plan.watch[row];
-        let (output, trace) = layer.run(&sources, knobs, watch, self.plan.head)?;
+        let set = (knobs, self.plan.erased.get(&row));
+        let (output, trace) = layer.run_without(&sources, set, watch, self.plan.head)?;
         self.timing.by_row.insert(row, began.elapsed());
         let Output::Map(map) = output else {
             return Err(candle_core::Error::msg("boxes in place of a map").into());
@@ -278,7 +298,7 @@ impl Run<'_> {
 
     fn layer_trace(&self, row: usize, trace: Arc<dyn Trace>) -> LayerTrace {
         let legal = self.plan.legal.get(&row).cloned().unwrap_or_default();
-        let badges = badges::of_row(&self.wish.model, row, &legal.values);
+        let badges = badges::of_row(&self.wish.model, row, &legal.values, &self.wish.settings);
         LayerTrace {
             wish: self.wish.number,
             row,
@@ -309,12 +329,6 @@ fn detect(wish: &Wish, scene: &Scene, raw: Option<&RawHead>, head: Head) -> Dete
         list,
         head,
         thresholds,
-        badges: wish
-            .model
-            .network
-            .head_row()
-            .and_then(|row| badges::random(&wish.model, row))
-            .into_iter()
-            .collect(),
+        badges: badges::of_detections(&wish.model, &wish.settings),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Probe;
-use crate::attention::{Clamp, KnobValue, Knobs, Legal, Watch};
+use crate::attention::{Clamp, Erasable, Erasure, KnobValue, Knobs, Legal, Watch};
 use crate::checkpoint::Model;
 use crate::yolo::{Head, Thresholds};
 
@@ -23,6 +23,10 @@ pub struct Settings {
     pub thresholds: Thresholds,
     /// Wanted knob values by row. They may be illegal; see [`Settings::legal`].
     pub knobs: BTreeMap<usize, Knobs>,
+    /// What is taken out of attention rows, to see what depends on it. It may not act; see
+    /// [`Settings::erasure`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub erased: BTreeMap<usize, Erasure>,
     /// Mechanisms attached to layers; they take the rows after the model's own. See
     /// [`super::attach`].
     #[serde(default)]
@@ -30,6 +34,9 @@ pub struct Settings {
     /// What to keep of each attention row for looking at.
     #[serde(skip)]
     pub watch: BTreeMap<usize, Watch>,
+    /// The row whose feature maps are wanted.
+    #[serde(skip)]
+    pub features: Option<usize>,
 }
 
 impl Settings {
@@ -62,6 +69,33 @@ impl Settings {
         let map = model.network.map_size(row, [size, size]);
         let none = Knobs::new();
         Some(attention.legal(map, self.knobs.get(&row).unwrap_or(&none)))
+    }
+
+    /// What can be taken out of a row at the knobs in use; `None` if nothing can.
+    pub fn erasable(&self, model: &Model, row: usize) -> Option<Erasable> {
+        let (size, _) = self.size_on(model);
+        let attention = model.network.attention_at(row)?;
+        let map = model.network.map_size(row, [size, size]);
+        attention.erasable(map, &self.legal(model, row)?.values)
+    }
+
+    /// What is taken out of a row, if that acts at the knobs in use.
+    pub fn erasure(&self, model: &Model, row: usize) -> Option<&Erasure> {
+        let erasure = self.erased.get(&row)?;
+        let what = self.erasable(model, row)?;
+        erasure.acts_on(&what).then_some(erasure)
+    }
+
+    /// What taking something out changes in a row, each in a few words.
+    pub fn erased_words(&self, model: &Model, row: usize) -> Vec<String> {
+        let words = || {
+            let erasure = self.erased.get(&row)?;
+            let (size, _) = self.size_on(model);
+            let attention = model.network.attention_at(row)?;
+            let map = model.network.map_size(row, [size, size]);
+            Some(attention.erased(map, &self.legal(model, row)?.values, erasure))
+        };
+        words().unwrap_or_default()
     }
 
     /// The head in use: the wanted one if the model has it.

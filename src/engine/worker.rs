@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::ahead::{self, WhileIdle};
-use super::{Detected, Engine, LayerTrace, Listener, Outcome, Scene, Settings, Timing, Wish};
+use super::{
+    Detected, Engine, FeatureMaps, LayerTrace, Listener, Outcome, Scene, Settings, Timing, Wish,
+};
 use crate::Error;
 use crate::checkpoint::Model;
 use crate::picture::Photo;
@@ -54,6 +56,10 @@ pub struct Snapshot {
     pub traces: BTreeMap<usize, Arc<LayerTrace>>,
     /// Detections.
     pub detected: Option<Arc<Detected>>,
+    /// The feature maps that were wanted.
+    pub features: Option<Arc<FeatureMaps>>,
+    /// Time of each row when it last ran on this scene.
+    pub row_times: BTreeMap<usize, Duration>,
     /// Times of the last run that ended.
     pub timing: Option<Timing>,
     /// The run under way.
@@ -62,6 +68,20 @@ pub struct Snapshot {
     pub fulfilled: u64,
     /// The last run that failed, if none succeeded since.
     pub failure: Option<Failure>,
+}
+
+impl Snapshot {
+    /// Makes room for the pieces of a scene: nothing of another picture or model may be drawn
+    /// over it.
+    fn enter(&mut self, scene: &Arc<Scene>) {
+        if !self.scene.as_ref().is_some_and(|s| Arc::ptr_eq(s, scene)) {
+            self.scene = Some(scene.clone());
+            self.traces.clear();
+            self.row_times.clear();
+            self.features = None;
+            self.detected = None;
+        }
+    }
 }
 
 #[derive(Default)]
@@ -289,7 +309,9 @@ fn settle(snapshot: &mut Snapshot, wish: &Wish, result: crate::Result<Outcome>) 
     snapshot.progress = None;
     match result {
         Ok(outcome) => {
-            snapshot.scene = Some(outcome.scene);
+            snapshot.enter(&outcome.scene);
+            snapshot.row_times.extend(&outcome.timing.by_row);
+            snapshot.features = outcome.features;
             snapshot.traces = outcome.traces;
             snapshot.detected = Some(outcome.detected);
             snapshot.timing = Some(outcome.timing);
@@ -337,14 +359,16 @@ impl Listener for Reporter<'_> {
 
     fn trace(&mut self, scene: &Arc<Scene>, trace: &Arc<LayerTrace>) {
         publish(self.shared, |s| {
-            let same = s.scene.as_ref().is_some_and(|s| Arc::ptr_eq(s, scene));
-            if !same {
-                // Nothing of another picture or model may be drawn over this one.
-                s.scene = Some(scene.clone());
-                s.traces.clear();
-                s.detected = None;
-            }
+            s.enter(scene);
             s.traces.insert(trace.row, trace.clone());
+        });
+        (self.wake)();
+    }
+
+    fn features(&mut self, scene: &Arc<Scene>, features: &Arc<FeatureMaps>) {
+        publish(self.shared, |s| {
+            s.enter(scene);
+            s.features = Some(features.clone());
         });
         (self.wake)();
     }

@@ -62,7 +62,7 @@ impl Cells {
     }
 
     /// Neighbour `k` of a cell, if it is on the grid.
-    fn neighbour(&self, cell: usize, k: usize) -> Option<usize> {
+    pub fn neighbour(&self, cell: usize, k: usize) -> Option<usize> {
         let row = (cell / self.grid[1] + k / 3).checked_sub(1)?;
         let col = (cell % self.grid[1] + k % 3).checked_sub(1)?;
         (row < self.grid[0] && col < self.grid[1]).then(|| row * self.grid[1] + col)

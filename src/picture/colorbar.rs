@@ -1,25 +1,29 @@
 //! The colour bar beside a map: which colour is which value.
 
-use super::draw::{Canvas, opaque};
-use super::figure::{INK, QUIET, Scale};
+use super::draw::opaque;
+use super::figure::{INK, Laid, QUIET, lines, numbers, words};
 use super::numbers::{tick_labels, value_label};
-use super::overlay::Heat;
-use super::{Coloring, Range};
+use super::surface::{Surface, Text};
+use super::text::Type;
+use super::{Coloring, Range, range_words};
 
 const WIDTH: f32 = 16.0;
 /// A bar lower than this cannot be read.
 const MIN_HEIGHT: f32 = 140.0;
 const TICK: f32 = 5.0;
-const TEXT: f32 = 14.0;
+const LABEL: Type = words(14.0);
+const NUMBER: Type = numbers(13.0);
 const LABEL_WIDTH: f32 = 110.0;
+/// Space between the bar and the text above and below it.
+const SPACE: f32 = 6.0;
 
-/// An upright colour bar with its lowest, middle and highest value, and what they are above it.
-pub(super) struct ColorBar {
+/// An upright colour bar with its lowest, middle and highest value, what they are above it, and
+/// below it the range of the map where other values are shown.
+pub(super) struct ColorBar<'a> {
     pub size: [f32; 2],
-    scale: Scale,
-    coloring: Coloring,
-    flat: bool,
+    coloring: &'a Coloring,
     label: Vec<String>,
+    raw: Vec<String>,
     ticks: Vec<Tick>,
 }
 
@@ -29,72 +33,59 @@ struct Tick {
     text: String,
 }
 
-impl ColorBar {
-    pub fn new(heat: &Heat, photo_height: f32, scale: Scale) -> Self {
-        let label_type = scale.words(TEXT);
-        let label = label_type.wrap(&heat.label, scale.px(LABEL_WIDTH));
-        let ticks = ticks(heat.coloring.range);
-        let numbers = scale.numbers(TEXT - 1.0);
-        let widest = ticks
-            .iter()
-            .map(|t| numbers.width(&t.text))
-            .fold(0.0, f32::max);
-        let widest_label = label
-            .iter()
-            .map(|l| label_type.width(l))
-            .fold(0.0, f32::max);
-        let width = (scale.px(WIDTH + 2.0 * TICK) + widest).max(widest_label);
-        let height = label_height(&label, scale) + scale.px(MIN_HEIGHT);
+impl<'a> ColorBar<'a> {
+    /// A bar beside something of this height.
+    pub fn new(coloring: &'a Coloring, quantity: &str, height: f32) -> Self {
+        let label = LABEL.wrap(quantity, LABEL_WIDTH);
+        let raw = match coloring.is_cut() {
+            true => LABEL.wrap(&format!("map {}", range_words(coloring.raw)), LABEL_WIDTH),
+            false => Vec::new(),
+        };
+        let ticks = ticks(coloring.range);
+        let widest = |widths: &mut dyn Iterator<Item = f32>| widths.fold(0.0, f32::max);
+        let numbers = widest(&mut ticks.iter().map(|t| NUMBER.width(&t.text)));
+        let texts = widest(&mut label.iter().chain(&raw).map(|l| LABEL.width(l)));
+        let least = text_height(&label) + MIN_HEIGHT + text_height(&raw);
         Self {
-            size: [width.ceil(), photo_height.max(height)],
-            scale,
-            coloring: heat.coloring.clone(),
-            flat: heat.coloring.range.is_flat(),
+            size: [
+                (WIDTH + 2.0 * TICK + numbers).max(texts).ceil(),
+                height.max(least),
+            ],
+            coloring,
             label,
+            raw,
             ticks,
         }
     }
 
-    pub fn draw(self, canvas: &mut Canvas, [x, y]: [f32; 2]) {
-        let label = self.scale.words(TEXT);
-        for (i, line) in self.label.iter().enumerate() {
-            let top = y + i as f32 * label.line_height();
-            label.draw(canvas, [x, top], line, opaque(QUIET));
-        }
-        let top = y + label_height(&self.label, self.scale);
-        let bottom = y + self.size[1];
-        let right = x + self.scale.px(WIDTH);
-        self.gradient(canvas, [x, top, right, bottom]);
-
-        let numbers = self.scale.numbers(TEXT - 1.0);
-        let length = self.scale.px(TICK);
-        let thick = self.scale.px(1.0);
-        for tick in &self.ticks {
-            let at = bottom - tick.at * (bottom - top);
-            let line = (at - thick / 2.0).round().clamp(top, bottom - thick);
-            canvas.rect([right, line, right + length, line + thick], opaque(QUIET));
-            // The outer numbers stay within the bar's height.
-            let height = numbers.line_height();
-            let text = (at - height / 2.0).round().clamp(top, bottom - height);
-            numbers.draw(
-                canvas,
-                [right + 2.0 * length, text],
-                &tick.text,
-                opaque(INK),
-            );
+    /// The bar to the right of a body.
+    pub fn beside(self, body: Laid<'a>, gap: f32) -> Laid<'a> {
+        let left = body.size[0] + gap;
+        Laid {
+            size: [left + self.size[0], body.size[1].max(self.size[1])],
+            draw: Box::new(move |on, [x, y]| {
+                (body.draw)(on, [x, y]);
+                self.draw(on, [x + left, y]);
+            }),
         }
     }
 
-    fn gradient(&self, canvas: &mut Canvas, [x1, y1, x2, y2]: [f32; 4]) {
-        let rows = (y2 - y1) as usize;
-        for row in 0..rows {
-            let t = if self.flat {
-                0.5
-            } else {
-                1.0 - (row as f32 + 0.5) / rows as f32
-            };
-            let y = y1 + row as f32;
-            canvas.rect([x1, y, x2, y + 1.0], opaque(self.coloring.sample(t)));
+    pub fn draw(&self, on: &mut dyn Surface, [x, y]: [f32; 2]) {
+        lines(on, LABEL, [x, y], &self.label, QUIET);
+        let top = y + text_height(&self.label);
+        let bottom = y + self.size[1] - text_height(&self.raw);
+        lines(on, LABEL, [x, bottom + SPACE], &self.raw, QUIET);
+        let right = x + WIDTH;
+        on.gradient([x, top, right, bottom], self.coloring);
+        for tick in &self.ticks {
+            let at = bottom - tick.at * (bottom - top);
+            let line = (at - 0.5).round().clamp(top, bottom - 1.0);
+            on.rect([right, line, right + TICK, line + 1.0], opaque(QUIET));
+            // The outer numbers stay within the bar's height.
+            let height = NUMBER.line_height();
+            let text = (at - height / 2.0).round().clamp(top, bottom - height);
+            let at = [right + 2.0 * TICK, text];
+            on.text(Text::new(&tick.text, at, NUMBER, INK));
         }
     }
 }
@@ -109,10 +100,10 @@ fn ticks(range: Range) -> Vec<Tick> {
     labels.map(|(at, text)| Tick { at, text }).collect()
 }
 
-/// Height of the label and the space below it.
-fn label_height(label: &[String], scale: Scale) -> f32 {
-    match label.len() {
+/// Height of a few lines and the space between them and the bar.
+fn text_height(lines: &[String]) -> f32 {
+    match lines.len() {
         0 => 0.0,
-        n => n as f32 * scale.words(TEXT).line_height() + scale.px(6.0),
+        n => n as f32 * LABEL.line_height() + SPACE,
     }
 }

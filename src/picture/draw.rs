@@ -13,6 +13,9 @@ pub const fn opaque([r, g, b]: [u8; 3]) -> Color {
     [r, g, b, 255]
 }
 
+/// A part of a canvas.
+pub struct Clip([u32; 4]);
+
 /// An opaque picture to draw on.
 pub struct Canvas {
     image: RgbaImage,
@@ -34,12 +37,22 @@ impl Canvas {
         self.image
     }
 
-    /// Draws with everything outside of a rectangle untouched.
-    pub fn clipped(&mut self, rect: [f32; 4], draw: impl FnOnce(&mut Self)) {
-        let outer = self.clip;
-        self.clip = self.whole_pixels(rect.map(f32::round));
-        draw(self);
-        self.clip = outer;
+    /// Leaves everything outside of a rectangle untouched from now on; returns what was drawn on
+    /// before, for [`Canvas::unclip`].
+    pub fn clip_to(&mut self, rect: [f32; 4]) -> Clip {
+        let outer = Clip(self.clip);
+        self.clip = self.seen(rect);
+        outer
+    }
+
+    /// Takes a clip back.
+    pub fn unclip(&mut self, outer: Clip) {
+        self.clip = outer.0;
+    }
+
+    /// The pixels of a rectangle, edges rounded, that can be drawn on.
+    pub fn seen(&self, rect: [f32; 4]) -> [u32; 4] {
+        self.whole_pixels(rect.map(f32::round))
     }
 
     /// Blends a colour onto one pixel; `coverage` 0 … 1 scales its opacity.
@@ -136,6 +149,34 @@ impl Canvas {
         self.fill(bounds, color, |x, y| (x - cx).hypot(y - cy) - radius);
     }
 
+    /// A filled convex polygon.
+    pub fn polygon(&mut self, points: &[[f32; 2]], color: Color) {
+        if points.len() < 3 || points.iter().flatten().any(|v| !v.is_finite()) {
+            return;
+        }
+        let next = points.iter().cycle().skip(1);
+        let edges: Vec<_> = points.iter().zip(next).collect();
+        let area: f32 = edges.iter().map(|(a, b)| a[0] * b[1] - b[0] * a[1]).sum();
+        let bounds = points
+            .iter()
+            .fold([f32::MAX, f32::MAX, f32::MIN, f32::MIN], |b, p| {
+                [
+                    b[0].min(p[0]),
+                    b[1].min(p[1]),
+                    b[2].max(p[0]),
+                    b[3].max(p[1]),
+                ]
+            });
+        // Outside of the edge that is the farthest away.
+        self.fill(bounds, color, |x, y| {
+            let beyond = |([ax, ay], [bx, by]): &(&[f32; 2], &[f32; 2])| {
+                let (dx, dy) = (bx - ax, by - ay);
+                area.signum() * ((x - ax) * dy - (y - ay) * dx) / dx.hypot(dy).max(1e-6)
+            };
+            edges.iter().map(beyond).fold(f32::MIN, f32::max)
+        });
+    }
+
     /// Fills where `distance` (to the edge, negative inside, at pixel centres) says so, with soft
     /// edges one pixel wide.
     fn fill(&mut self, bounds: [f32; 4], color: Color, distance: impl Fn(f32, f32) -> f32) {
@@ -224,11 +265,26 @@ mod tests {
     }
 
     #[test]
+    fn a_polygon_covers_its_area_whichever_way_it_runs() {
+        let mut points = [[5.0, 5.0], [35.0, 5.0], [5.0, 25.0]];
+        for _ in 0..2 {
+            let mut canvas = Canvas::new(40, 40, [255; 3]);
+            canvas.polygon(&points, BLACK);
+            let covered: f64 = reds(canvas)
+                .iter()
+                .map(|&r| 1.0 - f64::from(r) / 255.0)
+                .sum();
+            assert!((covered - 300.0).abs() < 3.0, "{covered}");
+            points.reverse();
+        }
+    }
+
+    #[test]
     fn the_clip_protects_and_is_taken_back() {
         let mut canvas = Canvas::new(3, 1, [255; 3]);
-        canvas.clipped([1.0, 0.0, 2.0, 1.0], |c| {
-            c.rect([0.0, 0.0, 3.0, 1.0], BLACK)
-        });
+        let outer = canvas.clip_to([1.0, 0.0, 2.0, 1.0]);
+        canvas.rect([0.0, 0.0, 3.0, 1.0], BLACK);
+        canvas.unclip(outer);
         canvas.rect([2.0, 0.0, 9.0, 1.0], [100, 0, 0, 255]);
         assert_eq!(reds(canvas), [255, 0, 100]);
     }

@@ -1,17 +1,23 @@
-//! Figures: what is to be shown, in words and numbers, and how it becomes a picture.
+//! Figures: what is to be shown, in words and numbers, and how it becomes a page.
 //!
-//! A [`Figure`] only describes; the same description can be drawn here as pixels or written
-//! elsewhere as vectors. Sizes below are in points: pixels at scale 1.
+//! A [`Figure`] only describes. It is laid out once, in points (pixels at scale 1), and the same
+//! page is drawn as pixels or written as vectors.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
-use image::{DynamicImage, ImageFormat, RgbaImage};
+use image::{DynamicImage, RgbaImage};
 
 use super::bars::Bars;
-use super::draw::{Canvas, opaque};
+use super::curves;
+use super::draw::opaque;
+use super::gallery::Gallery;
+use super::matrix::Matrix;
 use super::overlay::Overlay;
+use super::surface::{Raster, Surface, Text, png};
+use super::svg::Svg;
+use super::table;
 use super::text::{Face, Type};
+use crate::attention::view::{Curves, Table};
 use crate::{Error, Result};
 
 const PAGE: [u8; 3] = [255, 255, 255];
@@ -19,107 +25,173 @@ const PAGE: [u8; 3] = [255, 255, 255];
 pub(super) const INK: [u8; 3] = [28, 30, 34];
 /// Captions, labels, axes.
 pub(super) const QUIET: [u8; 3] = [88, 92, 100];
+/// Lines of grids and tables.
+pub(super) const GRID: [u8; 3] = [226, 228, 232];
 const BADGE_BACK: [u8; 3] = [255, 221, 150];
 const BADGE_INK: [u8; 3] = [92, 52, 0];
 
 const MARGIN: f32 = 24.0;
 const GAP: f32 = 12.0;
+/// Between the main picture and those beside it.
+const WIDE_GAP: f32 = 28.0;
 /// Between the edge of a badge and its text.
 const BADGE_INSET: f32 = 9.0;
-const TITLE: f32 = 22.0;
-const SMALL: f32 = 15.0;
+const TITLE: Type = words(22.0);
+/// Titles of the pictures beside.
+const SUBTITLE: Type = words(16.0);
+const SMALL: Type = words(15.0);
 /// Narrowest column of text, so that a slim photograph does not break its title into letters.
 const MIN_TEXT: f32 = 420.0;
 
-/// One page: a title, perhaps a badge, a body, a caption.
+/// A size of the typeface for words.
+pub(super) const fn words(size: f32) -> Type {
+    Type {
+        face: Face::Words,
+        size,
+    }
+}
+
+/// A size of the typeface for numbers.
+pub(super) const fn numbers(size: f32) -> Type {
+    Type {
+        face: Face::Numbers,
+        size,
+    }
+}
+
+/// One page: a title, a line on what is chosen, perhaps a badge, a picture and smaller ones beside
+/// it, a caption.
 #[derive(Clone, Debug)]
 pub struct Figure {
     /// What is shown. May be empty.
     pub title: String,
+    /// What is chosen: `super token 12 owns 61 cells`. May be empty.
+    pub chosen: String,
     /// How it was made: model, layer, settings. May be empty.
     pub caption: String,
     /// A warning that must not be missed, such as "random weights".
     pub badge: Option<String>,
     /// The picture itself.
     pub body: Body,
+    /// Smaller ones beside it.
+    pub beside: Vec<Panel>,
 }
 
-/// The picture itself.
+/// A picture beside the main one.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    /// What is shown. May be empty.
+    pub title: String,
+    /// The picture.
+    pub body: Body,
+}
+
+/// A picture.
 #[derive(Clone, Debug)]
 pub enum Body {
     /// A photograph with things drawn over it.
     Overlay(Overlay),
     /// A bar chart.
     Bars(Bars),
+    /// Numbers of pairs or of the cells of a small grid.
+    Matrix(Matrix),
+    /// Numbers over a common axis.
+    Curves(Curves),
+    /// Words and numbers in columns.
+    Table(Table),
+    /// Small maps.
+    Gallery(Gallery),
 }
 
-/// Points to pixels: everything on a page is multiplied by one number.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Scale(f32);
+/// Where a picture stands on the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the middle of things.
+    Main,
+    /// Beside another.
+    Beside,
+}
 
-impl Scale {
-    /// Whole pixels of a number of points.
-    pub fn px(self, points: f32) -> f32 {
-        (points * self.0).round()
+impl Place {
+    /// One of two measures.
+    pub fn pick<T>(self, main: T, beside: T) -> T {
+        match self {
+            Self::Main => main,
+            Self::Beside => beside,
+        }
     }
+}
 
-    pub fn words(self, points: f32) -> Type {
-        Type {
-            face: Face::Words,
-            size: points * self.0,
+impl Body {
+    fn layout(&self, place: Place) -> Laid<'_> {
+        match self {
+            Self::Overlay(overlay) => overlay.layout(place),
+            Self::Bars(bars) => bars.layout(place),
+            Self::Matrix(matrix) => matrix.layout(place),
+            Self::Curves(curves) => curves::layout(curves, place),
+            Self::Table(table) => table::layout(table, place),
+            Self::Gallery(gallery) => gallery.layout(place),
         }
     }
 
-    pub fn numbers(self, points: f32) -> Type {
-        Type {
-            face: Face::Numbers,
-            size: points * self.0,
+    /// How many of its values are not finite.
+    fn missing(&self) -> usize {
+        let count = |values: &Arc<[f32]>| values.iter().filter(|v| !v.is_finite()).count();
+        match self {
+            Self::Overlay(overlay) => overlay.heat.as_ref().map_or(0, |h| count(&h.values)),
+            Self::Bars(bars) => count(&bars.values),
+            _ => 0,
         }
     }
 }
 
 impl Figure {
     /// Draws the page. `scale` is pixels per point, between 0.5 and 4 (others are clamped; 2 suits
-    /// slides and print). The same figure gives the same pixels on every machine.
+    /// slides and print). The same figure gives the same pixels, on every machine if its text has
+    /// Latin, Greek or Cyrillic letters; others are in fonts of the system.
     pub fn render(&self, scale: f32) -> RgbaImage {
-        let scale = Scale(if scale.is_nan() {
-            1.0
-        } else {
-            scale.clamp(0.5, 4.0)
-        });
-        let body = match &self.body {
-            Body::Overlay(overlay) => overlay.layout(scale),
-            Body::Bars(bars) => bars.layout(scale),
+        let scale = match scale.is_nan() {
+            true => 1.0,
+            false => scale.clamp(0.5, 4.0),
         };
-        let frame = Frame::new(self, body.size, scale);
-        let mut canvas = Canvas::new(frame.size[0] as u32, frame.size[1] as u32, PAGE);
-        frame.draw(&mut canvas);
-        (body.draw)(&mut canvas, frame.body);
-        canvas.into_image()
+        let page = Page::new(self);
+        let mut raster = Raster::new(page.size, scale, PAGE);
+        page.draw(&mut raster);
+        raster.into_image()
     }
 
-    /// The page as a PNG file.
+    /// The page as a PNG file, at `scale` pixels per point (see [`Figure::render`]).
     ///
     /// # Errors
     /// [`Error::File`] if the encoder refuses, for want of memory.
     pub fn png(&self, scale: f32) -> Result<Vec<u8>> {
         let page = DynamicImage::ImageRgba8(self.render(scale)).into_rgb8();
-        let mut bytes = Cursor::new(Vec::new());
-        page.write_to(&mut bytes, ImageFormat::Png)
-            .map_err(|e| Error::file(&self.title, e, "a figure that fits into a PNG file"))?;
-        Ok(bytes.into_inner())
+        png(&DynamicImage::ImageRgb8(page))
+            .map_err(|e| Error::file(&self.title, e, "a figure that fits into a PNG file"))
+    }
+
+    /// The page as an SVG file: text, lines and colour bars as vectors, photographs and maps as
+    /// embedded pictures, a map with one pixel per cell unless it is smooth.
+    pub fn svg(&self) -> String {
+        let page = Page::new(self);
+        let mut svg = Svg::new(page.size, PAGE, &self.title, &self.full_caption());
+        page.draw(&mut svg);
+        svg.finish()
+    }
+
+    /// Marks the bar of a channel in all bar charts.
+    pub fn select_channel(&mut self, channel: Option<usize>) {
+        let beside = self.beside.iter_mut().map(|panel| &mut panel.body);
+        for body in std::iter::once(&mut self.body).chain(beside) {
+            if let Body::Bars(bars) = body {
+                bars.select(channel);
+            }
+        }
     }
 
     /// The caption, followed by what the body has to add.
     fn full_caption(&self) -> String {
-        let without_value = match &self.body {
-            Body::Overlay(overlay) => overlay
-                .heat
-                .as_ref()
-                .map_or(0, |h| count_missing(&h.values)),
-            Body::Bars(bars) => count_missing(&bars.values),
-        };
-        match without_value {
+        match self.body.missing() {
             0 => self.caption.clone(),
             1 => format!("{} One value is not a finite number.", self.caption),
             n => format!("{} {n} values are not finite numbers.", self.caption),
@@ -127,95 +199,216 @@ impl Figure {
     }
 }
 
-fn count_missing(values: &Arc<[f32]>) -> usize {
-    values.iter().filter(|v| !v.is_finite()).count()
-}
-
-/// A body that knows its size in pixels and waits for its place.
+/// A body that knows its size in points and waits for its place.
 pub(super) struct Laid<'a> {
     pub size: [f32; 2],
     pub draw: Draw<'a>,
 }
 
 /// Draws with the upper left corner at a place.
-type Draw<'a> = Box<dyn FnOnce(&mut Canvas, [f32; 2]) + 'a>;
+pub(super) type Draw<'a> = Box<dyn Fn(&mut dyn Surface, [f32; 2]) + 'a>;
 
-/// Where everything around the body goes, in pixels.
-struct Frame {
-    scale: Scale,
-    size: [f32; 2],
-    /// Upper left corner of the body.
-    body: [f32; 2],
+/// A body in its place, with its title above.
+struct Placed<'a> {
+    corner: [f32; 2],
     title: Vec<String>,
-    /// Lines and upper edge.
-    badge: (Vec<String>, f32),
-    /// Lines and upper edge.
-    caption: (Vec<String>, f32),
+    laid: Laid<'a>,
 }
 
-impl Frame {
-    fn new(figure: &Figure, body: [f32; 2], scale: Scale) -> Self {
-        let (title_type, small) = (scale.words(TITLE), scale.words(SMALL));
-        let [margin, gap] = [MARGIN, GAP].map(|v| scale.px(v));
-        let width = body[0].max(scale.px(MIN_TEXT));
+/// Lines of text from an upper edge on.
+struct Lines {
+    lines: Vec<String>,
+    top: f32,
+}
 
-        let mut y = margin;
-        let title = title_type.wrap(&figure.title, width);
-        if !title.is_empty() {
-            y += title.len() as f32 * title_type.line_height() + gap / 2.0;
-        }
-        let top = y;
+/// Where everything goes, in points.
+struct Page<'a> {
+    size: [f32; 2],
+    title: Lines,
+    chosen: Lines,
+    badge: Lines,
+    caption: Lines,
+    bodies: Vec<Placed<'a>>,
+}
+
+impl<'a> Page<'a> {
+    fn new(figure: &'a Figure) -> Self {
+        let (inner, mut bodies) = arrange(figure);
+        let width = inner[0].max(MIN_TEXT);
+        let mut y = MARGIN;
+        let mut text = |kind: Type, text: &str, width: f32, more: f32| {
+            let (lines, top) = (kind.wrap(text, width), y);
+            if !lines.is_empty() {
+                y += lines.len() as f32 * kind.line_height() + more + GAP / 2.0;
+            }
+            Lines { lines, top }
+        };
+        let title = text(TITLE, &figure.title, width, 0.0);
+        let chosen = text(SMALL, &figure.chosen, width, 0.0);
         let badge = figure.badge.as_deref().unwrap_or_default();
-        let badge = small.wrap(badge, width - 2.0 * scale.px(BADGE_INSET));
-        if !badge.is_empty() {
-            y += badge.len() as f32 * small.line_height() + scale.px(4.0) + gap / 2.0;
+        let badge = text(SMALL, badge, width - 2.0 * BADGE_INSET, 4.0);
+        if y > MARGIN {
+            y += GAP / 2.0;
         }
-        if y > margin {
-            y += gap / 2.0;
+        let top = y.round();
+        for placed in &mut bodies {
+            placed.corner = [placed.corner[0] + MARGIN, placed.corner[1] + top];
         }
-        let corner = [margin, y.round()];
-        y += body[1];
-        let caption = small.wrap(&figure.full_caption(), width);
-        if !caption.is_empty() {
-            y += gap;
+        y = top + inner[1];
+        let lines = SMALL.wrap(&figure.full_caption(), width);
+        if !lines.is_empty() {
+            y += GAP;
         }
-        let height = y + caption.len() as f32 * small.line_height() + margin;
+        let height = y + lines.len() as f32 * SMALL.line_height() + MARGIN;
         Self {
-            scale,
-            size: [width + 2.0 * margin, height.round()],
-            body: corner,
+            size: [width + 2.0 * MARGIN, height.round()],
             title,
-            badge: (badge, top),
-            caption: (caption, y),
+            chosen,
+            badge,
+            caption: Lines { lines, top: y },
+            bodies,
         }
     }
 
-    fn draw(&self, canvas: &mut Canvas) {
-        let (title, small) = (self.scale.words(TITLE), self.scale.words(SMALL));
-        let margin = self.scale.px(MARGIN);
-        lines(canvas, title, [margin, margin], &self.title, INK);
-        let (badge, top) = &self.badge;
-        if !badge.is_empty() {
-            let inset = self.scale.px(BADGE_INSET);
-            let widest = badge
-                .iter()
-                .map(|line| small.width(line))
-                .fold(0.0, f32::max);
-            let height = badge.len() as f32 * small.line_height() + self.scale.px(4.0);
-            let back = [margin, *top, margin + widest + 2.0 * inset, top + height];
-            canvas.rounded(back, self.scale.px(5.0), opaque(BADGE_BACK));
-            let at = [margin + inset, top + self.scale.px(2.0)];
-            lines(canvas, small, at, badge, BADGE_INK);
+    fn draw(&self, on: &mut dyn Surface) {
+        lines(on, TITLE, [MARGIN, self.title.top], &self.title.lines, INK);
+        lines(
+            on,
+            SMALL,
+            [MARGIN, self.chosen.top],
+            &self.chosen.lines,
+            INK,
+        );
+        let badge = &self.badge;
+        if !badge.lines.is_empty() {
+            let widths = badge.lines.iter().map(|line| SMALL.width(line));
+            let widest = widths.fold(0.0, f32::max);
+            let height = badge.lines.len() as f32 * SMALL.line_height() + 4.0;
+            let right = MARGIN + widest + 2.0 * BADGE_INSET;
+            let back = [MARGIN, badge.top, right, badge.top + height];
+            on.rounded(back, 5.0, opaque(BADGE_BACK));
+            let at = [MARGIN + BADGE_INSET, badge.top + 2.0];
+            lines(on, SMALL, at, &badge.lines, BADGE_INK);
         }
-        let (caption, top) = &self.caption;
-        lines(canvas, small, [margin, *top], caption, QUIET);
+        for placed in &self.bodies {
+            let [x, y] = placed.corner;
+            lines(on, SUBTITLE, [x, y], &placed.title, INK);
+            (placed.laid.draw)(on, [x, y + placed.title_height()]);
+        }
+        lines(
+            on,
+            SMALL,
+            [MARGIN, self.caption.top],
+            &self.caption.lines,
+            QUIET,
+        );
     }
 }
 
-fn lines(canvas: &mut Canvas, kind: Type, at: [f32; 2], lines: &[String], color: [u8; 3]) {
+impl Placed<'_> {
+    fn title_height(&self) -> f32 {
+        match self.title.len() {
+            0 => 0.0,
+            n => n as f32 * SUBTITLE.line_height() + 4.0,
+        }
+    }
+
+    fn size(&self) -> [f32; 2] {
+        let [width, height] = self.laid.size;
+        [width.max(LEAST_PANEL), height + self.title_height()]
+    }
+}
+
+/// Titles of pictures beside are broken at this width, if the picture is not wider.
+const LEAST_PANEL: f32 = 220.0;
+
+/// The bodies in their places, and the size of all of them: those beside in a column on the right,
+/// or in rows below, whichever makes the smaller page.
+fn arrange(figure: &Figure) -> ([f32; 2], Vec<Placed<'_>>) {
+    let main = Placed {
+        corner: [0.0; 2],
+        title: Vec::new(),
+        laid: figure.body.layout(Place::Main),
+    };
+    let size = main.laid.size;
+    if figure.beside.is_empty() {
+        return (size, vec![main]);
+    }
+    let panels: Vec<Placed<'_>> = figure.beside.iter().map(panel).collect();
+    let sizes: Vec<[f32; 2]> = panels.iter().map(Placed::size).collect();
+    let (right, below) = (column(size, &sizes), rows(size, &sizes));
+    let area = |(size, _): &([f32; 2], Vec<[f32; 2]>)| size[0] * size[1];
+    let (all, corners) = if area(&right) <= area(&below) {
+        right
+    } else {
+        below
+    };
+    let mut bodies = vec![main];
+    bodies.extend(
+        panels
+            .into_iter()
+            .zip(corners)
+            .map(|(panel, corner)| Placed { corner, ..panel }),
+    );
+    (all, bodies)
+}
+
+fn panel(panel: &Panel) -> Placed<'_> {
+    let laid = panel.body.layout(Place::Beside);
+    let width = laid.size[0].max(LEAST_PANEL);
+    Placed {
+        corner: [0.0; 2],
+        title: SUBTITLE.wrap(&panel.title, width),
+        laid,
+    }
+}
+
+/// Corners in a column on the right, and the size of all.
+fn column(main: [f32; 2], sizes: &[[f32; 2]]) -> ([f32; 2], Vec<[f32; 2]>) {
+    let left = main[0] + WIDE_GAP;
+    let (mut width, mut y) = (0.0f32, 0.0);
+    let mut corners = Vec::new();
+    for size in sizes {
+        if y > 0.0 {
+            y += WIDE_GAP;
+        }
+        corners.push([left, y]);
+        width = width.max(size[0]);
+        y = (y + size[1]).round();
+    }
+    ([left + width, main[1].max(y)], corners)
+}
+
+/// Corners in rows below, and the size of all.
+fn rows(main: [f32; 2], sizes: &[[f32; 2]]) -> ([f32; 2], Vec<[f32; 2]>) {
+    let room = main[0].max(MIN_TEXT);
+    let (mut widest, mut x, mut y) = (main[0], 0.0f32, main[1] + WIDE_GAP);
+    let mut tallest = 0.0f32;
+    let mut corners = Vec::new();
+    for size in sizes {
+        if x > 0.0 && x + size[0] > room {
+            (x, y) = (0.0, (y + tallest + WIDE_GAP).round());
+            tallest = 0.0;
+        }
+        corners.push([x, y]);
+        widest = widest.max(x + size[0]);
+        tallest = tallest.max(size[1]);
+        x = (x + size[0] + WIDE_GAP).round();
+    }
+    ([widest, y + tallest], corners)
+}
+
+/// Lines of text below each other.
+pub(super) fn lines(
+    on: &mut dyn Surface,
+    kind: Type,
+    at: [f32; 2],
+    lines: &[String],
+    color: [u8; 3],
+) {
     for (i, line) in lines.iter().enumerate() {
         let top = at[1] + i as f32 * kind.line_height();
-        kind.draw(canvas, [at[0], top], line, opaque(color));
+        on.text(Text::new(line, [at[0], top], kind, color));
     }
 }
 
@@ -228,9 +421,11 @@ mod tests {
     fn bare(overlay: Overlay) -> Figure {
         Figure {
             title: String::new(),
+            chosen: String::new(),
             caption: String::new(),
             badge: None,
             body: Body::Overlay(overlay),
+            beside: Vec::new(),
         }
     }
 
@@ -305,6 +500,7 @@ mod tests {
             rect,
             label: "dog 0.90".to_owned(),
             color,
+            selected: false,
         });
         let page = bare(overlay).render(1.0);
         assert_eq!(pixel(&page, 24 + 100, 24 + 200), color, "left edge");
@@ -346,6 +542,7 @@ mod tests {
             rect: wild,
             label: label.clone(),
             color: [1; 3],
+            selected: true,
         }];
         overlay.marks = vec![Mark {
             rect: [1.0, 1.0, 0.0, 0.0],

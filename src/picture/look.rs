@@ -140,8 +140,7 @@ impl Look {
     /// `raw` without the outermost values. A map of which the cut would leave nothing but one
     /// value (most of its cells are equal) is not cut: it would seem flat.
     fn clipped(&self, values: &[f32], raw: Range) -> Range {
-        // Also refuses a NaN.
-        if !(self.clip > 0.0) {
+        if self.clip.is_nan() || self.clip <= 0.0 {
             return raw;
         }
         let mut finite: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
@@ -203,7 +202,7 @@ fn percentile(values: &mut [f32], percent: f32) -> Option<f32> {
 /// The smallest magnitude among the cells of largest magnitude that hold `percent` of the sum of
 /// all. `None` where nothing is to be left out: at 100 percent, without any mass.
 fn mass_cut(values: &[f32], percent: f32) -> Option<f32> {
-    if !(percent < 100.0) {
+    if percent.is_nan() || percent >= 100.0 {
         return None;
     }
     let mut sizes: Vec<f32> = values

@@ -2,29 +2,37 @@
 
 use std::sync::Arc;
 
-use image::imageops::{self, FilterType};
-use image::{ImageBuffer, Rgb};
-
 use super::colorbar::ColorBar;
-use super::draw::{Canvas, Color, opaque};
-use super::figure::{Laid, Scale};
+use super::draw::{Color, opaque};
+use super::figure::{Laid, Place, words};
 use super::heat::Map;
+use super::letterbox;
 use super::palette::ink_on;
+use super::surface::{Pictured, Surface, Text};
+use super::text::Type;
 use super::{Coloring, Look, Photo};
 
 /// Longest side of the photograph on the page, in points.
 const LONGEST: f32 = 960.0;
 /// Longest side of a small photograph, which is enlarged.
 const SHORTEST: f32 = 320.0;
+/// Longest side beside another picture.
+const BESIDE: f32 = 360.0;
 /// A side is drawn at least this long: a picture one pixel wide must be seen.
 const THINNEST: f32 = 8.0;
-const LABEL: f32 = 15.0;
+const LABEL: Type = words(15.0);
 /// Between the edge of a label and its text.
 const INSET: f32 = 4.0;
 /// Beside a slim photograph, labels get at most this width.
 const LABEL_WIDTH: f32 = 200.0;
 /// Between the photograph and the colour bar.
 const BAR_GAP: f32 = 16.0;
+/// Dark casing and light core of borders and contours …
+const THIN: [(f32, Color); 2] = [(3.0, [0, 0, 0, 70]), (1.0, [255, 255, 255, 200])];
+/// … and of what was asked about.
+const STRONG: [(f32, Color); 2] = [(5.0, [0, 0, 0, 130]), (3.0, [255, 255, 255, 255])];
+/// Over what means nothing.
+const GREYED: Color = [70, 70, 74, 205];
 
 /// A photograph with things drawn over it. All coordinates are pixels of the photograph.
 #[derive(Clone, Debug)]
@@ -33,8 +41,16 @@ pub struct Overlay {
     pub photo: Arc<Photo>,
     /// A map over it, with its colour bar beside it.
     pub heat: Option<Heat>,
+    /// Area around the photograph that is shown too.
+    pub beyond: Option<[f32; 4]>,
+    /// The grey border of the network input, with the photograph in it, where it is to be seen.
+    pub border: Option<[f32; 4]>,
     /// Line segments `[x1, y1, x2, y2]`, such as the borders of regions.
     pub borders: Vec<[f32; 4]>,
+    /// Strong line segments around what was asked about.
+    pub outline: Vec<[f32; 4]>,
+    /// Rectangles that mean nothing, such as padding.
+    pub greyed: Vec<[f32; 4]>,
     /// Detections, the most important first: its label lies on top.
     pub boxes: Vec<LabelledBox>,
     /// Connections, such as from a region to those it reads.
@@ -69,6 +85,8 @@ pub struct LabelledBox {
     pub label: String,
     /// Colour of frame and label.
     pub color: [u8; 3],
+    /// Whether it is the chosen one: its frame is stronger.
+    pub selected: bool,
 }
 
 /// A connection between two places.
@@ -76,7 +94,7 @@ pub struct LabelledBox {
 pub struct Link {
     /// Start.
     pub from: [f32; 2],
-    /// End, drawn as a dot.
+    /// End, where the head of the arrow is.
     pub to: [f32; 2],
     /// Strength, at least 0: the strongest link is drawn the thickest.
     pub weight: f32,
@@ -99,50 +117,54 @@ impl Overlay {
         Self {
             photo,
             heat: None,
+            beyond: None,
+            border: None,
             borders: Vec::new(),
+            outline: Vec::new(),
+            greyed: Vec::new(),
             boxes: Vec::new(),
             links: Vec::new(),
             marks: Vec::new(),
         }
     }
 
-    pub(super) fn layout(&self, scale: Scale) -> Laid<'_> {
-        let size = photo_size(&self.photo, scale);
-        let room = self.label_room(scale);
-        let place = [size[0].max(room[0]), size[1].max(room[1])];
-        let bar = self
-            .heat
-            .as_ref()
-            .map(|heat| ColorBar::new(heat, place[1], scale));
-        let bar_size = bar.as_ref().map_or([0.0; 2], |bar| bar.size);
-        let gap = if bar.is_some() {
-            scale.px(BAR_GAP)
-        } else {
-            0.0
+    pub(super) fn layout(&self, place: Place) -> Laid<'_> {
+        let pen = Pen::new(self, place);
+        let body = Laid {
+            size: pen.place,
+            draw: Box::new(move |on, corner| Pen { corner, ..pen }.draw(on, self)),
         };
-        Laid {
-            size: [place[0] + gap + bar_size[0], place[1].max(bar_size[1])],
-            draw: Box::new(move |canvas, corner| {
-                Pen::new(self, corner, size, place, scale).draw(canvas, self);
-                if let Some(bar) = bar {
-                    bar.draw(canvas, [corner[0] + place[0] + gap, corner[1]]);
-                }
-            }),
+        match &self.heat {
+            Some(heat) => {
+                let bar = ColorBar::new(&heat.coloring, &heat.label, body.size[1]);
+                bar.beside(body, BAR_GAP)
+            }
+            None => body,
+        }
+    }
+
+    /// What is shown: the photograph, or more.
+    fn area(&self) -> [f32; 4] {
+        let [width, height] = [self.photo.width, self.photo.height].map(|side| side as f32);
+        match self.beyond {
+            Some([x1, y1, x2, y2]) if [x1, y1, x2, y2].iter().all(|v| v.is_finite()) => {
+                [x1.min(0.0), y1.min(0.0), x2.max(width), y2.max(height)]
+            }
+            _ => [0.0, 0.0, width, height],
         }
     }
 
     /// Room that the labels need even where the photograph is slim.
-    fn label_room(&self, scale: Scale) -> [f32; 2] {
+    fn label_room(&self) -> [f32; 2] {
         let boxes = self.boxes.iter().map(|b| &b.label);
         let labels = boxes.chain(self.marks.iter().map(|m| &m.label));
-        let kind = scale.words(LABEL);
         let widths = labels
             .filter(|label| !label.is_empty())
-            .map(|label| kind.width(label));
+            .map(|label| LABEL.width(label));
         match widths.reduce(f32::max) {
             Some(widest) => {
-                let width = widest + 2.0 * scale.px(INSET);
-                [width.ceil().min(scale.px(LABEL_WIDTH)), kind.line_height()]
+                let width = (widest + 2.0 * INSET).ceil();
+                [width.min(LABEL_WIDTH), LABEL.line_height()]
             }
             None => [0.0; 2],
         }
@@ -161,112 +183,112 @@ impl Heat {
             label: String::new(),
         }
     }
-
-    /// A part of the photograph `[x1, y1, x2, y2]` in cells of the map.
-    fn cells(&self, [x1, y1, x2, y2]: [f32; 4]) -> [f32; 4] {
-        let [left, top, right, bottom] = self.extent;
-        let column = |x: f32| (x - left) / (right - left) * self.cols as f32;
-        let row = |y: f32| (y - top) / (bottom - top) * self.rows as f32;
-        [column(x1), row(y1), column(x2), row(y2)]
-    }
-}
-
-/// Size of the photograph on the page, in pixels.
-fn photo_size(photo: &Photo, scale: Scale) -> [f32; 2] {
-    let sides = [photo.width, photo.height].map(|side| side as f32);
-    let longest = sides[0].max(sides[1]);
-    let factor = longest.clamp(SHORTEST, LONGEST) / longest;
-    sides.map(|side| scale.px((side * factor).max(THINNEST)))
 }
 
 /// The photograph's place on the page.
+#[derive(Clone, Copy)]
 struct Pen {
+    /// Upper left corner of what is shown.
     corner: [f32; 2],
+    /// Size of what is shown.
     size: [f32; 2],
-    /// Size of the place for labels, at least that of the photograph.
+    /// Size of the place for labels, at least that of what is shown.
     place: [f32; 2],
-    /// Page pixels per photograph pixel.
+    /// What is shown, in pixels of the photograph.
+    area: [f32; 4],
+    /// Points per photograph pixel.
     zoom: [f32; 2],
-    scale: Scale,
 }
 
 const SHADOW: Color = [0, 0, 0, 110];
 
 impl Pen {
-    fn new(
-        overlay: &Overlay,
-        corner: [f32; 2],
-        size: [f32; 2],
-        place: [f32; 2],
-        scale: Scale,
-    ) -> Self {
-        let photo = [overlay.photo.width, overlay.photo.height];
-        let zoom = [0, 1].map(|axis| size[axis] / photo[axis] as f32);
+    fn new(overlay: &Overlay, place: Place) -> Self {
+        let area = overlay.area();
+        let sides = [area[2] - area[0], area[3] - area[1]];
+        let longest = sides[0].max(sides[1]);
+        let [least, most] = place.pick([SHORTEST, LONGEST], [BESIDE, BESIDE]);
+        let factor = longest.clamp(least, most) / longest;
+        let size = sides.map(|side| (side * factor).max(THINNEST).round());
+        let room = overlay.label_room();
         Self {
-            corner,
+            corner: [0.0; 2],
             size,
-            place,
-            zoom,
-            scale,
+            place: [size[0].max(room[0]), size[1].max(room[1])],
+            area,
+            zoom: [size[0] / sides[0], size[1] / sides[1]],
         }
     }
 
-    fn draw(&self, canvas: &mut Canvas, overlay: &Overlay) {
-        self.photo(canvas, &overlay.photo);
-        if let Some(heat) = &overlay.heat {
-            self.heat(canvas, heat, &overlay.photo);
-        }
+    fn draw(&self, on: &mut dyn Surface, overlay: &Overlay) {
         let [x, y] = self.corner;
-        canvas.clipped([x, y, x + self.size[0], y + self.size[1]], |canvas| {
-            self.borders(canvas, &overlay.borders);
-            self.links(canvas, &overlay.links);
-            for item in overlay.boxes.iter().rev() {
-                self.frame(canvas, item.rect, item.color, 2.0);
-            }
-            for mark in &overlay.marks {
-                self.frame(canvas, mark.rect, mark.color, 3.0);
-            }
-        });
+        let seen = [x, y, x + self.size[0], y + self.size[1]];
+        on.clipped(seen, &mut |on| self.picture(on, overlay));
         for item in overlay.boxes.iter().rev() {
-            self.label(canvas, item.rect, &item.label, item.color);
+            self.label(on, item.rect, &item.label, item.color);
         }
         for mark in &overlay.marks {
-            self.label(canvas, mark.rect, &mark.label, mark.color);
+            self.label(on, mark.rect, &mark.label, mark.color);
         }
     }
 
-    fn photo(&self, canvas: &mut Canvas, photo: &Photo) {
-        let [width, height] = self.size.map(|side| side as u32);
-        let (from_width, from_height) = (photo.width as u32, photo.height as u32);
-        let source: Option<ImageBuffer<Rgb<u8>, &[u8]>> =
-            ImageBuffer::from_raw(from_width, from_height, &photo.rgb);
-        let Some(source) = source else { return };
-        // Averages when shrinking, straight lines between pixels when enlarging.
-        let resized = if width <= from_width && height <= from_height {
-            imageops::thumbnail(&source, width, height)
-        } else {
-            imageops::resize(&source, width, height, FilterType::Triangle)
-        };
-        let rgba: Vec<u8> = resized.pixels().flat_map(|p| opaque(p.0)).collect();
-        let at = self.corner.map(|v| v as i64);
-        canvas.pixels(at, width as usize, &rgba);
+    /// Everything that ends where the photograph ends.
+    fn picture(&self, on: &mut dyn Surface, overlay: &Overlay) {
+        if let Some(border) = overlay.border {
+            on.rect(self.rect(border), opaque([letterbox::FILL; 3]));
+        }
+        let photo = &overlay.photo;
+        let whole = [0.0, 0.0, photo.width as f32, photo.height as f32];
+        on.photo(self.rect(whole), photo);
+        if let Some(heat) = &overlay.heat {
+            self.heat(on, heat);
+        }
+        for &rect in &overlay.greyed {
+            on.rect(self.rect(rect), GREYED);
+        }
+        self.lines(on, &overlay.borders, THIN);
+        self.lines(on, &overlay.outline, STRONG);
+        self.links(on, &overlay.links);
+        for item in overlay.boxes.iter().rev() {
+            let width = if item.selected { 4.0 } else { 2.0 };
+            self.frame(on, item.rect, item.color, width);
+        }
+        for mark in &overlay.marks {
+            self.frame(on, mark.rect, mark.color, 3.0);
+        }
     }
 
-    fn heat(&self, canvas: &mut Canvas, heat: &Heat, photo: &Photo) {
+    fn heat(&self, on: &mut dyn Surface, heat: &Heat) {
         let Some(map) = Map::new(&heat.values, heat.rows, heat.cols) else {
             return;
         };
-        let [width, height] = self.size.map(|side| side as usize);
-        let window = heat.cells([0.0, 0.0, photo.width as f32, photo.height as f32]);
-        let rgba = map.window_rgba(&heat.coloring, window, width, height);
-        canvas.pixels(self.corner.map(|v| v as i64), width, &rgba);
+        let target = self.rect(heat.extent);
+        on.heat(&Pictured {
+            target,
+            map,
+            coloring: &heat.coloring,
+        });
+        let [left, top, right, bottom] = target;
+        let cell = [
+            (right - left) / heat.cols as f32,
+            (bottom - top) / heat.rows as f32,
+        ];
+        let on_page = |[x1, y1, x2, y2]: [f32; 4]| {
+            let (x, y) = (|x| left + x * cell[0], |y| top + y * cell[1]);
+            [x(x1), y(y1), x(x2), y(y2)]
+        };
+        let contours = map.contours(&heat.coloring.levels);
+        let contours: Vec<_> = contours.into_iter().map(on_page).collect();
+        for (width, color) in THIN {
+            on.lines(&contours, width, color);
+        }
     }
 
     /// A point of the photograph on the page.
     fn point(&self, [x, y]: [f32; 2]) -> [f32; 2] {
         [
-            self.corner[0] + x * self.zoom[0],
-            self.corner[1] + y * self.zoom[1],
+            self.corner[0] + (x - self.area[0]) * self.zoom[0],
+            self.corner[1] + (y - self.area[1]) * self.zoom[1],
         ]
     }
 
@@ -276,69 +298,84 @@ impl Pen {
     }
 
     /// Light lines with dark edges: seen on any ground.
-    fn borders(&self, canvas: &mut Canvas, borders: &[[f32; 4]]) {
-        let passes = [(3.0, [0, 0, 0, 70]), (1.0, [255, 255, 255, 200])];
+    fn lines(&self, on: &mut dyn Surface, lines: &[[f32; 4]], passes: [(f32, Color); 2]) {
+        let lines: Vec<_> = lines.iter().map(|&line| self.rect(line)).collect();
         for (width, color) in passes {
-            for &border in borders {
-                let [x1, y1, x2, y2] = self.rect(border);
-                canvas.line([x1, y1], [x2, y2], self.scale.px(width), color);
-            }
+            on.lines(&lines, width, color);
         }
     }
 
-    fn links(&self, canvas: &mut Canvas, links: &[Link]) {
-        let weight = |link: &Link| {
-            if link.weight.is_finite() {
-                link.weight.max(0.0)
-            } else {
-                0.0
-            }
+    fn links(&self, on: &mut dyn Surface, links: &[Link]) {
+        let weight = |link: &Link| match link.weight.is_finite() {
+            true => link.weight.max(0.0),
+            false => 0.0,
         };
         let strongest = links.iter().map(weight).fold(0.0, f32::max);
         // The weakest first, so that the strongest lie on top.
         let mut order: Vec<&Link> = links.iter().collect();
         order.sort_by(|a, b| weight(a).total_cmp(&weight(b)));
         for link in order {
-            let strength = if strongest > 0.0 {
-                weight(link) / strongest
-            } else {
-                1.0
+            let strength = match strongest > 0.0 {
+                true => weight(link) / strongest,
+                false => 1.0,
             };
-            let width = self.scale.px(2.0) * (0.75 + 1.25 * strength);
             let alpha = (110.0 + 145.0 * strength) as u8;
+            let width = 1.5 + 2.5 * strength;
             let (from, to) = (self.point(link.from), self.point(link.to));
-            let (casing, dot) = (self.scale.px(2.0), width + self.scale.px(2.0));
-            canvas.line(from, to, width + casing, [0, 0, 0, alpha / 2]);
-            canvas.disc(to, dot + casing / 2.0, [0, 0, 0, alpha / 2]);
-            canvas.line(from, to, width, [255, 255, 255, alpha]);
-            canvas.disc(to, dot, [255, 255, 255, alpha]);
+            arrow(on, from, to, width + 2.0, 1.5, [0, 0, 0, alpha / 2]);
+            arrow(on, from, to, width, 0.0, [255, 255, 255, alpha]);
         }
     }
 
-    fn frame(&self, canvas: &mut Canvas, rect: [f32; 4], color: [u8; 3], width: f32) {
+    fn frame(&self, on: &mut dyn Surface, rect: [f32; 4], color: [u8; 3], width: f32) {
         let rect = self.rect(rect);
-        canvas.frame(rect, self.scale.px(width + 2.0), SHADOW);
-        canvas.frame(rect, self.scale.px(width), opaque(color));
+        on.frame(rect, width + 2.0, SHADOW);
+        on.frame(rect, width, opaque(color));
     }
 
     /// A label above a box; inside of it where there is no room above. It stays on the photograph.
-    fn label(&self, canvas: &mut Canvas, rect: [f32; 4], label: &str, color: [u8; 3]) {
+    fn label(&self, on: &mut dyn Surface, rect: [f32; 4], label: &str, color: [u8; 3]) {
         let rect = self.rect(rect);
         if label.is_empty() || rect.iter().any(|v| v.is_nan()) {
             return;
         }
-        let kind = self.scale.words(LABEL);
-        let inset = self.scale.px(INSET);
-        let text = kind.shorten(label, (self.place[0] - 2.0 * inset).max(0.0));
-        let (width, height) = (kind.width(&text) + 2.0 * inset, kind.line_height());
+        let text = LABEL.shorten(label, (self.place[0] - 2.0 * INSET).max(0.0));
+        let (width, height) = (LABEL.width(&text) + 2.0 * INSET, LABEL.line_height());
         let [left, top] = self.corner;
         let [right, bottom] = [left + self.place[0], top + self.place[1]];
         // Flush with the outer edge of the frame.
-        let x = (rect[0] - self.scale.px(1.0)).min(right - width).max(left);
+        let x = (rect[0] - 1.0).min(right - width).max(left);
         let above = rect[1] - height;
         let y = if above >= top { above } else { rect[1] };
         let y = y.min(bottom - height).max(top);
-        canvas.rect([x, y, x + width, y + height], opaque(color));
-        kind.draw(canvas, [x + inset, y], &text, opaque(ink_on(color)));
+        on.rect([x, y, x + width, y + height], opaque(color));
+        on.text(Text::new(&text, [x + INSET, y], LABEL, ink_on(color)));
     }
+}
+
+/// A straight arrow, its head enlarged by `grow`; a dot where it leads nowhere.
+fn arrow(
+    on: &mut dyn Surface,
+    [x1, y1]: [f32; 2],
+    [x2, y2]: [f32; 2],
+    width: f32,
+    grow: f32,
+    color: Color,
+) {
+    let length = (x2 - x1).hypot(y2 - y1);
+    if !length.is_finite() {
+        return;
+    }
+    if length < 2.0 {
+        return on.disc([x2, y2], 2.0 * width + grow, color);
+    }
+    let (dx, dy) = ((x2 - x1) / length, (y2 - y1) / length);
+    let head = (6.0 + 2.0 * width).min(length) + grow;
+    let (tip, neck) = (grow, grow - head);
+    let half = 0.45 * head;
+    let at =
+        |along: f32, across: f32| [x2 + along * dx - across * dy, y2 + along * dy + across * dx];
+    let [end_x, end_y] = at(neck, 0.0);
+    on.lines(&[[x1, y1, end_x, end_y]], width, color);
+    on.polygon(&[at(tip, 0.0), at(neck, half), at(neck, -half)], color);
 }

@@ -88,6 +88,11 @@ impl Photo {
         Ok(Self::assemble(name, None, [width, height], rgb, notes))
     }
 
+    /// A picture from RGB pixels (`height × width × 3`) made of one that was opened.
+    pub(crate) fn of_pixels(name: &str, size: [usize; 2], rgb: Vec<u8>) -> Self {
+        Self::assemble(name, None, size, rgb, Vec::new())
+    }
+
     fn assemble(
         name: &str,
         path: Option<&Path>,

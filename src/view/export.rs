@@ -2,7 +2,13 @@
 
 use std::path::Path;
 
-use super::{Computed, View};
+use candle_core::Tensor;
+
+use super::{Computed, DETECTIONS, View};
+use crate::attention::view::Answer;
+use crate::engine::{self, Detected, Scene};
+use crate::files::csv::Csv;
+use crate::files::npz;
 use crate::{Error, Result};
 
 /// A form to write a view in.
@@ -57,9 +63,41 @@ impl Export {
     pub fn bytes(self, view: &View, of: Computed<'_>) -> std::result::Result<Vec<u8>, String> {
         match self {
             Self::Png(scale) => view.figure(of)?.png(scale).map_err(|e| e.to_string()),
-            Self::Svg | Self::Csv | Self::Npz => Err("not yet".into()),
+            Self::Svg => Ok(view.figure(of)?.svg().into_bytes()),
+            Self::Csv if view.pane == DETECTIONS => {
+                let detected = of.detected.ok_or("there are no detections yet")?;
+                Ok(detections_csv(of.scene, detected).into_bytes())
+            }
+            Self::Csv => Ok(engine::view_csv(&view.answered(of)?.1.view).into_bytes()),
+            Self::Npz if view.pane == DETECTIONS => {
+                Err("detections are words and numbers; a CSV holds them".into())
+            }
+            Self::Npz => npz(&view.answered(of)?.1),
         }
     }
+}
+
+/// One line per box: class, score, and corners in pixels of the photograph.
+fn detections_csv(scene: &Scene, detected: &Detected) -> String {
+    let mut csv = Csv::new(["class", "score", "x0", "y0", "x1", "y1"]);
+    for d in &detected.list {
+        let class = engine::class_name(scene, d.class);
+        let numbers = std::iter::once(d.score).chain(d.rect);
+        csv.line(std::iter::once(class).chain(numbers.map(|v| v.to_string())));
+    }
+    csv.finish()
+}
+
+fn npz(answer: &Answer) -> std::result::Result<Vec<u8>, String> {
+    let words = |e: &dyn std::fmt::Display| format!("the numbers cannot be written ({e})");
+    let arrays = engine::answer_arrays(answer).map_err(|e| words(&e))?;
+    if arrays.is_empty() {
+        return Err("this answer is words; a CSV holds them".into());
+    }
+    let named: Vec<(String, Tensor)> = arrays.into_iter().map(|a| (a.name, a.tensor)).collect();
+    let file = tempfile::NamedTempFile::new().map_err(|e| words(&e))?;
+    npz::write(file.path(), &named).map_err(|e| words(&e))?;
+    std::fs::read(file.path()).map_err(|e| words(&e))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::attention::view::Answer;
 use crate::attention::{Attention, MECHANISMS, Watch};
 use crate::checkpoint::Model;
 use crate::engine::{self, Detected, LayerTrace, Scene, Settings, Snapshot};
-use crate::picture::{Figure, Look};
+use crate::picture::{Figure, Look, RangeRule};
 
 /// Id of the pane that shows the detections.
 pub const DETECTIONS: &str = "detections";
@@ -80,10 +80,14 @@ impl View {
     pub fn figure(&self, of: Computed<'_>) -> Result<Figure, String> {
         if self.pane == DETECTIONS {
             let detected = of.detected.ok_or("there are no detections yet")?;
-            return Ok(engine::detections_figure(of.scene, detected));
+            let selected = self.selection.detection;
+            return Ok(engine::detections_figure(of.scene, detected, selected));
         }
         let (layer, answer) = self.answered(of)?;
-        Ok(engine::view_figure(of.scene, layer, &answer.view))
+        let look = self.look(&answer);
+        let mut figure = engine::answer_figure(of.scene, layer, &answer, &look);
+        figure.select_channel(self.selection.channel);
+        Ok(figure)
     }
 
     /// The answer that the view shows, with its layer.
@@ -108,7 +112,12 @@ impl View {
     /// How the maps of the view look.
     pub fn look(&self, answer: &Answer) -> Look {
         let chosen = self.looks.get(&self.pane).copied();
-        chosen.unwrap_or_else(|| first_look(answer))
+        let mut look = chosen.unwrap_or_else(|| first_look(answer));
+        // The maps that it was compared with in the window are not here.
+        if let (RangeRule::Shared, Some(range)) = (look.rule, self.shared) {
+            look.rule = RangeRule::Locked(range);
+        }
+        look
     }
 
     /// The trace of the pane's layer: the chosen row, or the first; and the mechanism's title.

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Selection {
     /// The attention row looked at, by id of the mechanism.
     pub rows: BTreeMap<String, usize>,
+    /// The row whose feature maps are looked at.
+    pub layer: Option<usize>,
     /// Point of the photograph, in its pixels.
     pub point: Option<[f32; 2]>,
     /// Super token, region or token, by attention row. A row without one has that under the point.

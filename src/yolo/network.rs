@@ -10,7 +10,7 @@ use super::build::{Builder, MAX_STRIDE, RowError, gcd};
 use super::detect::Detect;
 use super::{Config, Head, RawHead};
 use crate::attention::position_sensitive::Eye;
-use crate::attention::{Attention, Knobs, Mechanism, Trace, Watch};
+use crate::attention::{Attention, Erasure, Knobs, Mechanism, Trace, Watch};
 use crate::kernels;
 
 /// What a row does.
@@ -247,18 +247,32 @@ impl Layer {
         watch: &Watch,
         head: Head,
     ) -> Result<(Output, Option<Arc<dyn Trace>>)> {
+        self.run_without(inputs, (knobs, None), watch, head)
+    }
+
+    /// The same with something taken out of its attention.
+    ///
+    /// # Errors
+    /// As [`Layer::run`].
+    pub fn run_without(
+        &self,
+        inputs: &[Tensor],
+        set: (&Knobs, Option<&Erasure>),
+        watch: &Watch,
+        head: Head,
+    ) -> Result<(Output, Option<Arc<dyn Trace>>)> {
         let Some(first) = inputs.first() else {
             candle_core::bail!("{} has no input", self.name);
         };
         // Inside the thread pool, or every operation would wait for a thread of it to wake up.
-        rayon::scope(|_| self.run_on(first, inputs, knobs, watch, head))
+        rayon::scope(|_| self.run_on(first, inputs, set, watch, head))
     }
 
     fn run_on(
         &self,
         first: &Tensor,
         inputs: &[Tensor],
-        knobs: &Knobs,
+        (knobs, erasure): (&Knobs, Option<&Erasure>),
         watch: &Watch,
         head: Head,
     ) -> Result<(Output, Option<Arc<dyn Trace>>)> {
@@ -269,7 +283,10 @@ impl Layer {
             ),
             Module::Concat => (Output::Map(kernels::cat(inputs, 1)?), None),
             Module::Attention(attention) => {
-                let (y, trace) = attention.forward(first, knobs, watch)?;
+                let (y, trace) = match erasure {
+                    Some(erasure) => attention.forward_without(first, knobs, erasure, watch)?,
+                    None => attention.forward(first, knobs, watch)?,
+                };
                 (Output::Map(y), trace)
             }
             Module::Detect(detect) => (Output::Raw(Arc::new(detect.forward(inputs, head)?)), None),

@@ -35,6 +35,13 @@ fn the_listing_names_every_row_and_knob() {
     assert_eq!(layers[8]["attention"]["mechanism"], "routing");
     assert_eq!(layers[8]["attention"]["map"], json!([20, 20]));
     assert_eq!(layers[19]["attention"]["knobs"], json!([]));
+    // What a row puts out, and what it takes: 16 filters of 3 × 3 over 3 colours, and a norm.
+    assert_eq!(layers[0]["shape"], json!([16, 160, 160]));
+    assert_eq!(layers[0]["bytes"], 4 * 16 * 160 * 160);
+    assert_eq!(layers[0]["parameters"], 16 * 27 + 2 * 16);
+    assert!(layers[26].get("shape").is_none() && layers[26].get("bytes").is_none());
+    let parameters = layers.iter().map(|l| l["parameters"].as_u64().unwrap());
+    assert_eq!(parameters.sum::<u64>(), 2_719_415);
 }
 
 #[test]
@@ -89,6 +96,8 @@ fn the_list_for_people_says_the_same() {
         "8.topk = 4 (1 to 64, trained 1 to 16)",
         "5.stoken_size = 8x8 (1x1 to 40x40, trained 2 to 12)",
         "no knobs",
+        "row  from         module                         output stride parameters     size",
+        "  0  -1           Conv                       16×160×160      2        464   1.6 MB",
     ] {
         assert!(text.contains(line), "no '{line}' in\n{text}");
     }

@@ -1,7 +1,8 @@
 //! Pictures of every kind go through the whole program.
 
-use attnscope::engine::view_figure;
-use attnscope::picture::{Body, Photo};
+use attnscope::attention::view::{Answer, View};
+use attnscope::engine::{LayerTrace, Scene, answer_figure};
+use attnscope::picture::{Body, Figure, Look, Photo};
 use candle_core::Tensor;
 
 use crate::program::{CAT, Out, TINY, in_process, numbers};
@@ -95,9 +96,13 @@ fn extreme_shapes_go_through_the_bundled_model() {
     out.analyze(&format!("{thin} {}", panorama.display()))
         .quietly_well();
     for picture in ["1x8000", "1x1", "panorama"] {
-        assert_eq!(out.contents(picture).len(), 18);
+        assert_eq!(out.contents(picture).len(), 31);
         assert_sound(&out, picture);
     }
+}
+
+fn figure(scene: &Scene, layer: &LayerTrace, view: &View) -> Figure {
+    answer_figure(scene, layer, &Answer::from(view.clone()), &Look::default())
 }
 
 /// The photograph is one pixel wide and lies in the fourth of eight columns of regions; region 27
@@ -108,18 +113,18 @@ fn marks_beside_the_photograph_are_left_out_and_counted() {
     let layer = &outcome.traces[&8];
     let views = layer.trace.views();
     let routes = views.iter().find(|v| v.name == "routes").unwrap();
-    let figure = view_figure(&outcome.scene, layer, routes);
-    let Body::Overlay(overlay) = &figure.body else {
+    let routes = figure(&outcome.scene, layer, routes);
+    let Body::Overlay(overlay) = &routes.body else {
         panic!("an overlay");
     };
     assert_eq!(overlay.marks.len(), 1, "region 27 itself");
     assert_eq!(overlay.links.len(), 4, "the arrows still lead there");
     let said = "4 marked places lie in the border around the photograph.";
-    assert!(figure.caption.ends_with(said), "{}", figure.caption);
+    assert!(routes.caption.ends_with(said), "{}", routes.caption);
 
     let on_the_cat = in_process(CAT);
     let layer = &on_the_cat.traces[&8];
-    let figure = view_figure(&on_the_cat.scene, layer, &layer.trace.views()[0]);
+    let figure = figure(&on_the_cat.scene, layer, &layer.trace.views()[0]);
     assert!(!figure.caption.contains("border"), "{}", figure.caption);
 }
 

@@ -7,6 +7,7 @@ pub mod compare;
 pub mod drawn;
 pub mod golden;
 pub mod meter;
+pub mod module;
 pub mod rows;
 pub mod scene;
 

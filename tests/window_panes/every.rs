@@ -10,7 +10,7 @@ use egui::{Theme, pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{AccessKitNode, NodeT, Queryable};
 
-use crate::window::{FRAME, PANES, Window, ask, canvas, cat, hover, press, run, trace};
+use crate::window::{FRAME, LAYERS, PANES, Window, ask, canvas, cat, hover, press, run, trace};
 use crate::{SIZE, open};
 
 #[test]
@@ -54,9 +54,8 @@ fn bar(harness: &Harness<'_, Window>, start: &str) -> String {
 
 #[test]
 fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
-    let mut harness = open("super_tokens", cat());
-    harness.get_by_label("affinity").click();
-    harness.run_ok();
+    let mut harness = open("super_token", cat());
+    ask(&mut harness, "affinity");
     let sta: &SuperTokenTrace = trace(cat());
     let map = sta.soft_map(0, sta.central_token());
     let raw = Range::of(&map.values);
@@ -72,7 +71,7 @@ fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
     };
     harness.get_by_label("locked").click();
     harness.run_ok();
-    let state = harness.state().looks["super_tokens"];
+    let state = harness.state().looks["super_token"];
     assert_eq!(state.rule, RangeRule::Locked(raw), "locked as it was");
     harness.get_by_label("per map").click();
     harness.run_ok();
@@ -96,7 +95,7 @@ fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
     harness.get_by_label("invert").click();
     harness.get_by_label("border").click();
     harness.run_ok();
-    let look = harness.state().looks["super_tokens"];
+    let look = harness.state().looks["super_token"];
     let expected = Look {
         invert: true,
         border: true,
@@ -109,7 +108,7 @@ fn the_rest_of_the_look_acts_at_once_and_the_bar_says_so() {
     assert_eq!(look, expected);
     harness.get_by_label("Reset").click();
     harness.run_ok();
-    assert_eq!(harness.state().looks["super_tokens"], Look::default());
+    assert_eq!(harness.state().looks["super_token"], Look::default());
     assert_eq!(bar(&harness, "affinity "), plain);
 }
 
@@ -161,7 +160,7 @@ fn arrow_keys_step_from_region_to_region() {
 
 #[test]
 fn an_older_answer_is_called_stale_but_not_at_once() {
-    for (pane, _) in PANES {
+    for (pane, _) in PANES.into_iter().chain([LAYERS]) {
         let mut harness = open(pane, cat());
         harness.state_mut().newest = 2;
         harness.step();
@@ -176,7 +175,7 @@ fn an_older_answer_is_called_stale_but_not_at_once() {
 
 #[test]
 fn before_the_first_result_every_pane_waits() {
-    for (pane, _) in PANES {
+    for (pane, _) in PANES.into_iter().chain([LAYERS]) {
         let mut harness = Window::new(pane, None).open(SIZE, Theme::Light);
         harness.get_by_label("analysing…");
         harness.state_mut().newest = 0;

@@ -36,7 +36,7 @@ fn a_cell_has_the_colour_of_its_value() {
     };
     window.looks.insert("polarized".into(), look);
     let mut harness = window.open([700.0, 450.0], Theme::Dark);
-    let rect = canvas(&harness, "Spatial weight canvas");
+    let rect = canvas(&harness, "Polarized weights canvas");
     let Some(image) = picture(&mut harness) else {
         return;
     };

@@ -22,6 +22,9 @@ pub const PANES: [(&str, &str); 4] = [
     ("polarized", "Polarized weights canvas"),
 ];
 
+/// The pane of all layers; its canvas is there once a map is enlarged.
+pub const LAYERS: (&str, &str) = ("layers", "Feature map canvas");
+
 /// Seconds between frames.
 pub const FRAME: f32 = 0.02;
 
@@ -46,6 +49,8 @@ impl Window {
             traces: outcome.traces.clone(),
             detected: Some(outcome.detected.clone()),
             timing: Some(outcome.timing.clone()),
+            row_times: outcome.timing.by_row.clone(),
+            features: outcome.features.clone(),
             fulfilled: 1,
             ..Snapshot::default()
         });
@@ -107,6 +112,7 @@ pub fn bundled() -> Arc<Model> {
 pub fn run(model: &Arc<Model>, knobs: &[(usize, &str, usize)], confidence: f32) -> Outcome {
     let mut settings = Settings::default();
     settings.watch_all(model, &Watch::All);
+    settings.features = model.network.attention().map(|(row, _)| row).next();
     settings.thresholds.confidence = confidence;
     for (row, name, value) in knobs {
         let row = settings.knobs.entry(*row).or_default();

@@ -135,7 +135,10 @@ fn line(ui: &mut Ui, rect: Rect, name: &str, add: impl FnOnce(&mut Ui)) {
 }
 
 fn text(ui: &mut Ui, text: RichText) {
-    ui.add(Label::new(text).truncate());
+    let whole = text.text().to_owned();
+    let shown = ui.add(Label::new(text).truncate());
+    // What was cut off is read by pointing at it.
+    shown.on_hover_text(whole);
 }
 
 #[cfg(test)]

@@ -107,7 +107,8 @@ pub fn wait(ui: &mut Ui, cx: &Context<'_>) {
     }
 }
 
-fn say(ui: &mut Ui, text: &str) {
+/// A sentence where nothing can be shown.
+pub fn say(ui: &mut Ui, text: &str) {
     ui.vertical_centered(|ui| {
         ui.set_max_width((ui.available_width() - 16.0).clamp(60.0, 380.0));
         ui.add_space((ui.available_height() / 2.0 - 30.0).max(4.0));

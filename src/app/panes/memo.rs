@@ -28,18 +28,26 @@ impl<K: PartialEq, V> Memo<K, V> {
     }
 }
 
-/// A trace as a key: equal if it is the very same one.
-#[derive(Clone)]
-pub struct TraceKey(Arc<dyn Trace>);
+/// Something shared as a key: equal if it is the very same one.
+pub struct Same<T: ?Sized>(Arc<T>);
 
-impl TraceKey {
-    /// The key of a trace. It keeps the trace, so that no other can take its address.
-    pub fn of(trace: &Arc<dyn Trace>) -> Self {
-        Self(trace.clone())
+/// A trace as a key.
+pub type TraceKey = Same<dyn Trace>;
+
+impl<T: ?Sized> Same<T> {
+    /// The key of something. It keeps it, so that no other can take its address.
+    pub fn of(it: &Arc<T>) -> Self {
+        Self(it.clone())
     }
 }
 
-impl PartialEq for TraceKey {
+impl<T: ?Sized> Clone for Same<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: ?Sized> PartialEq for Same<T> {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
     }

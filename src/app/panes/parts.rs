@@ -3,10 +3,10 @@
 use egui::{Color32, ComboBox, Ui};
 
 use super::areas;
-use super::layer::Layer;
 use crate::app::canvas::{Shown, cross, frame};
 use crate::app::look_controls::{first_controls, look_controls, more_controls};
 use crate::app::pane::{Context, Look};
+use crate::engine::Placement;
 use crate::picture::Coloring;
 use crate::picture::palette::distinct;
 
@@ -92,8 +92,8 @@ pub fn look_of<'c>(cx: &'c mut Context<'_>, pane: &str, first: Look) -> &'c mut 
 }
 
 /// A place in words, for the line at the bottom.
-pub fn place_text(layer: &Layer<'_>, [x, y]: [f32; 2]) -> String {
-    let [cx, cy] = layer.place.to_map(x, y);
+pub fn place_text(place: Placement, [x, y]: [f32; 2]) -> String {
+    let [cx, cy] = place.to_map(x, y);
     format!(
         "px {}, {} · cell {}, {}",
         x.floor(),

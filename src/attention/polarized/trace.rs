@@ -113,6 +113,14 @@ impl Trace for PolarizedTrace {
         questions::facts(self, asked)
     }
 
+    fn channel_weights(&self) -> Option<&[f32]> {
+        Some(self.channel_weight.data())
+    }
+
+    fn features(&self) -> Option<&Tensor> {
+        Some(&self.input)
+    }
+
     fn bytes(&self) -> usize {
         let arrays = [
             &self.channel_weight,

@@ -161,6 +161,15 @@ impl Trace for PositionSensitiveTrace {
         questions::facts(self, asked)
     }
 
+    fn reads(&self, unit: usize) -> Option<Vec<(usize, f32)>> {
+        let read = self.token_map(0, unit, None)?.values;
+        Some(read.iter().copied().enumerate().collect())
+    }
+
+    fn features(&self) -> Option<&Tensor> {
+        Some(&self.input)
+    }
+
     fn bytes(&self) -> usize {
         let maps: usize = self.attentions.iter().map(HeadMaps::bytes).sum();
         maps + 4 * (self.input.elem_count() + self.output.elem_count())

@@ -9,6 +9,8 @@
 
 mod block;
 mod build;
+mod facts;
+mod open;
 mod overlap;
 mod pool;
 mod project;
@@ -22,11 +24,14 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
+use super::view::Units;
 use super::{
-    Attention, Knob, KnobValue, Knobs, Legal, MapSize, Mechanism, Trace, Watch, Watched, pad_to,
+    Attention, Erasable, Erasure, Knob, KnobValue, Knobs, Legal, MapSize, Mechanism, Trace, Watch,
+    Watched, pad_to,
 };
 
 use block::Block;
+use open::Open;
 use pool::Pooling;
 use project::Projections;
 use regions::{Cut, Regions};
@@ -194,21 +199,70 @@ impl Attention for RoutingAttention {
     }
 
     fn forward(&self, x: &Tensor, knobs: &Knobs, watch: &Watch) -> Result<Watched> {
-        let value = |name: &str, default: usize| knobs.get(name).map_or(default, |v| v.int());
-        let n_win = value("n_win", self.config.n_win).max(1);
-        let topk = value("topk", self.config.topk);
+        self.forward_without(x, knobs, &Erasure::default(), watch)
+    }
+
+    fn erasable(&self, map: MapSize, knobs: &Knobs) -> Option<Erasable> {
+        let (n_win, _) = self.used(knobs);
+        let units = Units {
+            name: "region",
+            grid: self.config.regions(map, n_win).grid,
+        };
+        Some(Erasable {
+            units,
+            routes: true,
+        })
+    }
+
+    fn erased(&self, map: MapSize, knobs: &Knobs, erasure: &Erasure) -> Vec<String> {
+        let what = self.erasable(map, knobs);
+        let Some(what) = what.filter(|what| erasure.acts_on(what)) else {
+            return Vec::new();
+        };
+        let (n_win, topk) = self.used(knobs);
+        let mut words = erasure.words(&what);
+        let regions = self.config.regions(map, n_win);
+        let used = Open::new(erasure, regions).topk(topk);
+        if used < topk.min(regions.count()) {
+            words.push(format!("topk {used}: no more regions are left to read"));
+        }
+        words
+    }
+
+    fn forward_without(
+        &self,
+        x: &Tensor,
+        knobs: &Knobs,
+        erasure: &Erasure,
+        watch: &Watch,
+    ) -> Result<Watched> {
+        let (n_win, topk) = self.used(knobs);
         let Some(block) = &self.block else {
-            return self.attend(x, n_win, topk, watch);
+            return self.attend(x, n_win, topk, erasure, watch);
         };
         let (x, asked) = block.before(x)?;
-        let (y, trace) = self.attend(&asked, n_win, topk, watch)?;
+        let (y, trace) = self.attend(&asked, n_win, topk, erasure, watch)?;
         Ok((block.after(&x, y)?, trace))
     }
 }
 
 impl RoutingAttention {
+    /// `n_win` and `topk` in use.
+    fn used(&self, knobs: &Knobs) -> (usize, usize) {
+        let value = |name: &str, default: usize| knobs.get(name).map_or(default, |v| v.int());
+        let n_win = value("n_win", self.config.n_win).max(1);
+        (n_win, value("topk", self.config.topk))
+    }
+
     /// BRA proper on `[B, C, H0, W0]`.
-    fn attend(&self, x: &Tensor, n_win: usize, topk: usize, watch: &Watch) -> Result<Watched> {
+    fn attend(
+        &self,
+        x: &Tensor,
+        n_win: usize,
+        topk: usize,
+        erasure: &Erasure,
+        watch: &Watch,
+    ) -> Result<Watched> {
         let (b, c, h0, w0) = x.dims4()?;
         if c != self.config.channels {
             candle_core::bail!(
@@ -217,13 +271,14 @@ impl RoutingAttention {
             );
         }
         let regions = self.config.regions([h0, w0], n_win);
-        let topk = topk.clamp(1, regions.count());
+        let open = Open::new(erasure, regions);
+        let topk = open.topk(topk);
         let mut outputs = Vec::with_capacity(b);
         let mut trace: Option<Arc<dyn Trace>> = None;
         for image in 0..b {
             let watch = if image == 0 { watch } else { &Watch::Off };
             let x = x.narrow(0, image, 1)?;
-            let (y, t) = self.attend_one(&x, n_win, regions, topk, watch)?;
+            let (y, t) = self.attend_one(&x, n_win, (regions, topk, &open), watch)?;
             outputs.push(y);
             trace = trace.or(t.map(|t| Arc::new(t) as Arc<dyn Trace>));
         }
@@ -235,8 +290,7 @@ impl RoutingAttention {
         &self,
         x: &Tensor,
         n_win: usize,
-        regions: Regions,
-        topk: usize,
+        (regions, topk, open): (Regions, usize, &Open<'_>),
         watch: &Watch,
     ) -> Result<(Tensor, Option<RoutingTrace>)> {
         let [h0, w0] = regions.map;
@@ -244,14 +298,14 @@ impl RoutingAttention {
         let cropped = |t: Tensor| t.narrow(2, 0, h0)?.narrow(3, 0, w0)?.contiguous();
         let (y, qkv, routing) = if self.config.pads_before() {
             let qkv = self.projections.project(&padded(x)?)?;
-            let routing = self.route(&qkv, regions, topk)?;
+            let routing = self.route(&qkv, regions, topk, open)?;
             let y = self.read(&qkv, &routing, regions)?;
             let y = self.projections.add_lepe(y, &qkv)?;
             (cropped(self.projections.output(y)?)?, qkv, routing)
         } else {
             let bare = self.projections.project(x)?;
             let qkv = padded(&bare)?;
-            let routing = self.route(&qkv, regions, topk)?;
+            let routing = self.route(&qkv, regions, topk, open)?;
             let y = cropped(self.read(&qkv, &routing, regions)?)?;
             let y = self.projections.add_lepe(y, &bare)?;
             (self.projections.output(y)?, qkv, routing)

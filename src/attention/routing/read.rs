@@ -24,12 +24,13 @@ impl RoutingAttention {
     /// What every token reads: padded `qkv` `[1, 2·qk + C, H, W]` to `[1, C, H, W]`.
     pub(super) fn read(&self, qkv: &Tensor, routing: &Routing, r: Regions) -> Result<Tensor> {
         if self.config.pooling != Pooling::None {
-            return self.read_pooled(qkv, routing, r);
+            return without_silent(self.read_pooled(qkv, routing, r)?, routing, r);
         }
         let square = on_square(qkv, routing, r)?;
         let y = kernels::routed_attention(&square.qkv, self.routes(&square, routing))?;
         let [height, width] = r.padded;
-        y.narrow(2, 0, height)?.narrow(3, 0, width)?.contiguous()
+        let y = y.narrow(2, 0, height)?.narrow(3, 0, width)?.contiguous()?;
+        without_silent(y, routing, r)
     }
 
     fn routes<'a>(&self, square: &'a Square<'_>, routing: &'a Routing) -> Routes<'a> {
@@ -84,6 +85,7 @@ impl RoutingAttention {
         let routes = self.routes(&square, routing);
         let all = kernels::routed_weights(&square.qkv, routes, &places)?;
         let array = |(&region, weights)| match Array::new(&shape, weights) {
+            Some(weights) if routing.silent.contains(&region) => Ok((region, zeros(&weights)?)),
             Some(weights) => Ok((region, weights)),
             None => candle_core::bail!("token attention of region {region} is incomplete"),
         };
@@ -104,8 +106,11 @@ impl RoutingAttention {
         let weights = |&region: &usize| {
             let keys = self.routed_rows(&k, routing, region)?;
             let logits = q.get(region)?.matmul(&keys.t()?.contiguous()?)?;
-            let weights = kernels::softmax_last(&logits)?;
-            Ok((region, Array::from_tensor(&weights)?))
+            let weights = Array::from_tensor(&kernels::softmax_last(&logits)?)?;
+            match routing.silent.contains(&region) {
+                true => Ok((region, zeros(&weights)?)),
+                false => Ok((region, weights)),
+            }
         };
         focus.iter().map(weights).collect()
     }
@@ -138,6 +143,34 @@ impl RoutingAttention {
             rows = rows.broadcast_mul(&w)?;
         }
         rows.transpose(0, 1)?.reshape((heads, ids.len() * keys, d))
+    }
+}
+
+/// What was read `[1, C, H, W]`, with nothing in the regions that read nothing.
+fn without_silent(y: Tensor, routing: &Routing, r: Regions) -> Result<Tensor> {
+    if routing.silent.is_empty() {
+        return Ok(y);
+    }
+    let [height, width] = r.padded;
+    let mut mask = vec![1.0f32; height * width];
+    for &region in &routing.silent {
+        let (row, col) = (region / r.grid[1], region % r.grid[1]);
+        for line in mask
+            .chunks_mut(width)
+            .skip(row * r.region[0])
+            .take(r.region[0])
+        {
+            line[col * r.region[1]..][..r.region[1]].fill(0.0);
+        }
+    }
+    y.broadcast_mul(&Tensor::from_vec(mask, (1, 1, height, width), y.device())?)
+}
+
+/// Zeros in the shape of `like`.
+fn zeros(like: &Array) -> Result<Array> {
+    match Array::new(like.shape(), vec![0.0; like.data().len()]) {
+        Some(zeros) => Ok(zeros),
+        None => candle_core::bail!("zeros of shape {:?} are incomplete", like.shape()),
     }
 }
 

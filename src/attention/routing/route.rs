@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::RoutingAttention;
+use super::open::Open;
 use super::regions::Regions;
 use crate::attention::{Array, Indices};
 
@@ -14,12 +15,20 @@ pub(super) struct Routing {
     pub routed: Indices,
     /// `[S², k]`.
     pub weights: Array,
+    /// Regions that read nothing, because everything is closed to them. Their routes mean nothing.
+    pub silent: Vec<usize>,
 }
 
 impl RoutingAttention {
     /// Who reads from whom, by the region means of queries and keys in the padded `qkv`. Ranked on
     /// the host: the tables are small, and a stable order makes equal logits deterministic.
-    pub(super) fn route(&self, qkv: &Tensor, regions: Regions, topk: usize) -> Result<Routing> {
+    pub(super) fn route(
+        &self,
+        qkv: &Tensor,
+        regions: Regions,
+        topk: usize,
+        open: &Open<'_>,
+    ) -> Result<Routing> {
         let (q, k) = self.region_means(qkv, regions)?;
         let q = (self.projections.route(q)? * self.config.scale)?;
         let k = self.projections.route(k)?;
@@ -27,10 +36,17 @@ impl RoutingAttention {
         let s2 = regions.count();
         let mut routed = Vec::with_capacity(s2 * topk);
         let mut weights = Vec::with_capacity(s2 * topk);
+        let mut silent = Vec::new();
         for region in 0..s2 {
             let row = affinity.row(region);
             let mut order: Vec<u32> = (0..s2 as u32).collect();
             order.sort_by(|&a, &b| row[b as usize].total_cmp(&row[a as usize]).then(a.cmp(&b)));
+            let reads = open.left_to(region) > 0;
+            if reads {
+                order.retain(|&to| open.is_open(region, to as usize));
+            } else {
+                silent.push(region);
+            }
             order.truncate(topk);
             let top = order.first().map_or(0.0, |&i| row[i as usize]);
             let exps: Vec<f32> = order
@@ -38,7 +54,7 @@ impl RoutingAttention {
                 .map(|&i| (row[i as usize] - top).exp())
                 .collect();
             let sum: f32 = exps.iter().sum();
-            weights.extend(exps.iter().map(|e| e / sum));
+            weights.extend(exps.iter().map(|e| if reads { e / sum } else { 0.0 }));
             routed.extend(order);
         }
         let shape = [s2, topk];
@@ -47,6 +63,7 @@ impl RoutingAttention {
                 affinity,
                 routed,
                 weights,
+                silent,
             }),
             _ => candle_core::bail!("routing table of {s2} regions is incomplete"),
         }

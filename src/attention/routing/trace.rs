@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Result, Tensor};
 
-use super::questions;
+use super::{facts, questions};
 use crate::attention::view::{
     Answer, Asked, Fact, Heat, Link, Mark, MarkKind, Question, Turn, Units,
 };
@@ -261,7 +261,19 @@ impl Trace for RoutingTrace {
     }
 
     fn facts(&self, asked: &Asked) -> Vec<Fact> {
-        questions::facts(self, asked)
+        facts::facts(self, asked)
+    }
+
+    /// Each routed region alike: how much of it is read only token attention says.
+    fn reads(&self, unit: usize) -> Option<Vec<(usize, f32)>> {
+        let reads = unit < self.regions() && self.weights.row(unit).iter().any(|w| *w > 0.0);
+        let share = 1.0 / self.topk.max(1) as f32;
+        let routes = || self.routes(unit).into_iter().map(|(to, _)| (to, share));
+        reads.then(|| routes().collect())
+    }
+
+    fn features(&self) -> Option<&Tensor> {
+        Some(&self.input)
     }
 
     fn bytes(&self) -> usize {

@@ -9,6 +9,8 @@
 mod around;
 mod build;
 mod composed;
+mod erased;
+mod facts;
 mod parts;
 mod questions;
 mod refine;
@@ -18,13 +20,15 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
+use super::view::Units;
 use super::{
-    Array, Attention, Knob, KnobValue, Knobs, Legal, MapSize, Mechanism, Watch, Watched, ceil_to,
-    pad_to,
+    Array, Attention, Erasable, Erasure, Knob, KnobValue, Knobs, Legal, MapSize, Mechanism, Watch,
+    Watched, ceil_to, pad_to,
 };
 use crate::kernels::{self, Cells};
 
 use around::Around;
+use erased::Erased;
 use refine::Refine;
 pub use trace::SuperTokenTrace;
 
@@ -120,24 +124,52 @@ impl Attention for SuperTokenAttention {
     }
 
     fn forward(&self, x: &Tensor, knobs: &Knobs, watch: &Watch) -> Result<Watched> {
-        let size = knobs
-            .get("stoken_size")
-            .map_or(self.default_size, |v| v.pair().map(|s| s.max(1)));
+        self.forward_without(x, knobs, &Erasure::default(), watch)
+    }
+
+    fn erasable(&self, map: MapSize, knobs: &Knobs) -> Option<Erasable> {
+        let size = self.size(knobs);
+        let units = Units {
+            name: "super token",
+            grid: [0, 1].map(|i| map[i].div_ceil(size[i])),
+        };
+        Some(Erasable {
+            units,
+            routes: false,
+        })
+    }
+
+    fn forward_without(
+        &self,
+        x: &Tensor,
+        knobs: &Knobs,
+        erasure: &Erasure,
+        watch: &Watch,
+    ) -> Result<Watched> {
         let n_iter = knobs
             .get("n_iter")
             .map_or(self.default_iterations, |v| v.int().max(1));
-        self.around
-            .forward(x, |x| self.attend(x, size, n_iter, watch))
+        self.around.forward(x, |x| {
+            self.attend(x, self.size(knobs), n_iter, erasure, watch)
+        })
     }
 }
 
 impl SuperTokenAttention {
+    /// Height and width of a cell.
+    fn size(&self, knobs: &Knobs) -> [usize; 2] {
+        knobs
+            .get("stoken_size")
+            .map_or(self.default_size, |v| v.pair().map(|s| s.max(1)))
+    }
+
     /// STA proper on `[B, C, H0, W0]`.
     fn attend(
         &self,
         x: &Tensor,
         size: [usize; 2],
         n_iter: usize,
+        erasure: &Erasure,
         watch: &Watch,
     ) -> Result<Watched> {
         let (_, c, h0, w0) = x.dims4()?;
@@ -145,13 +177,14 @@ impl SuperTokenAttention {
             candle_core::bail!("STA was built for {} channels, got {c}", self.channels);
         }
         if size == [1, 1] {
-            return self.attend_directly(x, watch);
+            return self.attend_directly(x, erasure, watch);
         }
         let (hp, wp) = (ceil_to(h0, size[0]), ceil_to(w0, size[1]));
         let cells = Cells::new([hp, wp], size)?;
         let [hh, ww] = cells.grid;
-        let a = associate(&pad_to(x, hp, wp)?, cells, n_iter)?;
-        let (refined, mhsa) = self.refine.forward(&a.tokens, cells.grid, watch.is_on())?;
+        let erased = Erased::new(erasure, cells.grid);
+        let a = associate(&pad_to(x, hp, wp)?, cells, n_iter, erased.as_ref())?;
+        let (refined, mhsa) = self.refined(&a.tokens, cells.grid, erased.as_ref(), watch)?;
         let y = kernels::spread(&a.affinity[n_iter - 1], &refined, cells)?
             .narrow(2, 0, h0)?
             .narrow(3, 0, w0)?
@@ -180,11 +213,32 @@ impl SuperTokenAttention {
         Ok((y, Some(Arc::new(trace))))
     }
 
+    /// What the super tokens `[B, N, C]` make of each other, and their weights if they are wanted.
+    fn refined(
+        &self,
+        tokens: &Tensor,
+        grid: [usize; 2],
+        erased: Option<&Erased>,
+        watch: &Watch,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let Some(erased) = erased else {
+            return self.refine.forward(tokens, grid, None, watch.is_on());
+        };
+        let (refined, weights) =
+            self.refine
+                .forward(tokens, grid, Some(erased.keys()), watch.is_on())?;
+        Ok((erased.tokens(&refined)?, weights))
+    }
+
     /// Cells of one pixel: plain attention over all pixels, no association.
-    fn attend_directly(&self, x: &Tensor, watch: &Watch) -> Result<Watched> {
+    fn attend_directly(&self, x: &Tensor, erasure: &Erasure, watch: &Watch) -> Result<Watched> {
         let (b, c, h, w) = x.dims4()?;
-        let tokens = x.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
-        let (refined, mhsa) = self.refine.forward(&tokens, [h, w], watch.is_on())?;
+        let mut tokens = x.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
+        let erased = Erased::new(erasure, [h, w]);
+        if let Some(erased) = &erased {
+            tokens = erased.tokens(&tokens)?;
+        }
+        let (refined, mhsa) = self.refined(&tokens, [h, w], erased.as_ref(), watch)?;
         let y = refined
             .transpose(1, 2)?
             .reshape((b, c, h, w))?
@@ -211,7 +265,12 @@ impl SuperTokenAttention {
 
 /// Steps 2 to 5 of the mechanism: block means, then `n_iter` affinities, each followed by a
 /// weighted mean.
-fn associate(x: &Tensor, cells: Cells, n_iter: usize) -> Result<Association> {
+fn associate(
+    x: &Tensor,
+    cells: Cells,
+    n_iter: usize,
+    erased: Option<&Erased>,
+) -> Result<Association> {
     let [h, w] = cells.cell;
     let scale = (x.dim(1)? as f64).powf(-0.5);
     let mut tokens = x
@@ -222,8 +281,11 @@ fn associate(x: &Tensor, cells: Cells, n_iter: usize) -> Result<Association> {
         .contiguous()?;
     let mut mass = tokens.clone();
     let mut affinity = Vec::with_capacity(n_iter);
-    for _ in 0..n_iter {
-        let a = kernels::affinity(x, &tokens, cells, scale)?;
+    for i in 0..n_iter {
+        let mut a = kernels::affinity(x, &tokens, cells, scale)?;
+        if let (Some(erased), true) = (erased, i + 1 == n_iter) {
+            a = erased.weights(&a, cells)?;
+        }
         (tokens, mass) = kernels::weighted_means(x, &a, cells)?;
         affinity.push(a);
     }

@@ -78,16 +78,18 @@ impl Refine {
     }
 
     /// Super tokens `[B, N, C]` on a grid of `[rows, columns]` to the same shape, and the weights
-    /// `[B, heads, N, N]` (row = query) if there are some and they are wanted.
+    /// `[B, heads, N, N]` (row = query) if there are some and they are wanted. With `keys` super
+    /// tokens attend to these only.
     pub(super) fn forward(
         &self,
         tokens: &Tensor,
         [rows, cols]: [usize; 2],
+        keys: Option<&[u32]>,
         want_weights: bool,
     ) -> Result<(Tensor, Option<Tensor>)> {
         match self {
             Self::Identity => Ok((tokens.clone(), None)),
-            Self::Attention(a) => a.forward(tokens, want_weights),
+            Self::Attention(a) => a.forward(tokens, keys, want_weights),
             Self::Mixer(convs) => {
                 let (b, _, c) = tokens.dims3()?;
                 let mut map = tokens.transpose(1, 2)?.reshape((b, c, rows, cols))?;
@@ -102,9 +104,19 @@ impl Refine {
 }
 
 impl TokenAttention {
-    fn forward(&self, tokens: &Tensor, want_weights: bool) -> Result<(Tensor, Option<Tensor>)> {
+    fn forward(
+        &self,
+        tokens: &Tensor,
+        keys: Option<&[u32]>,
+        want_weights: bool,
+    ) -> Result<(Tensor, Option<Tensor>)> {
         let (b, n, c) = tokens.dims3()?;
         let d = c / self.heads;
+        let none = || Tensor::zeros((b * self.heads, n, n), tokens.dtype(), tokens.device());
+        if keys.is_some_and(<[u32]>::is_empty) {
+            let weights = want_weights.then(|| none()?.reshape((b, self.heads, n, n)));
+            return Ok((tokens.zeros_like()?, weights.transpose()?));
+        }
         let mut qkv = tokens.broadcast_matmul(&self.qkv)?;
         if let Some(bias) = &self.qkv_bias {
             qkv = qkv.broadcast_add(bias)?;
@@ -115,12 +127,21 @@ impl TokenAttention {
             .permute([3, 0, 2, 1, 4])?
             .contiguous()?;
         let part = |i: usize| qkv.get(i)?.reshape((b * self.heads, n, d));
-        let (q, k, v) = (part(0)?, part(1)?, part(2)?);
+        let (q, mut k, mut v) = (part(0)?, part(1)?, part(2)?);
+        let keys = keys.map(|ids| Tensor::from_slice(ids, ids.len(), tokens.device()));
+        let keys = keys.transpose()?;
+        if let Some(ids) = &keys {
+            (k, v) = (k.index_select(ids, 1)?, v.index_select(ids, 1)?);
+        }
         // The output comes from the same kernel whether or not anyone watches: same bytes.
         let out = kernels::attention(&q, &k, &v, self.scale)?;
         let weights = if want_weights {
             let logits = (q.matmul(&k.t()?)? * self.scale)?;
-            Some(kernels::softmax_last(&logits)?.reshape((b, self.heads, n, n))?)
+            let mut weights = kernels::softmax_last(&logits)?;
+            if let Some(ids) = &keys {
+                weights = none()?.index_add(ids, &weights, 2)?;
+            }
+            Some(weights.reshape((b, self.heads, n, n))?)
         } else {
             None
         };

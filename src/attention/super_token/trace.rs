@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 
-use super::questions;
+use super::{facts, questions};
 use crate::attention::view::{Answer, Asked, Fact, Heat, Question, Turn, Units};
 use crate::attention::{Array, MapSize, Mechanism, NamedTensor, Trace, heads, named};
 
@@ -321,7 +321,17 @@ impl Trace for SuperTokenTrace {
     }
 
     fn facts(&self, asked: &Asked) -> Vec<Fact> {
-        questions::facts(self, asked)
+        facts::facts(self, asked)
+    }
+
+    fn reads(&self, unit: usize) -> Option<Vec<(usize, f32)>> {
+        self.token_attention.as_ref()?;
+        let read = self.reads_from(unit, None).values;
+        Some(read.iter().copied().enumerate().collect())
+    }
+
+    fn features(&self) -> Option<&Tensor> {
+        Some(&self.input)
     }
 
     fn bytes(&self) -> usize {

@@ -20,8 +20,8 @@ pub use process::{Program, load, processor};
 pub use rows::{LayerTime, Row, Rows, Unit, spread};
 
 use super::analyze::open_model;
-use super::npz;
 use crate::engine::DeviceChoice;
+use crate::files::npz;
 use crate::picture::samples::SAMPLES;
 use crate::{Error, Result};
 

@@ -74,7 +74,8 @@ pub fn hand(cx: &mut Context<'_>, seen: &Seen<'_>, shown: &Shown) {
     };
     if shown.step != [0, 0] {
         let [rows, cols] = grid.map(|n| n.max(1));
-        let now = seen.asked.unit.unwrap_or((rows / 2) * cols + cols / 2);
+        let now = seen.asked.unit.or_else(|| view::middle_unit(seen.trace));
+        let now = now.unwrap_or(0);
         let moved = |at: usize, by: i32, n: usize| at.saturating_add_signed(by as isize).min(n - 1);
         let next =
             moved(now / cols, shown.step[1], rows) * cols + moved(now % cols, shown.step[0], cols);

@@ -38,6 +38,8 @@ pub struct AttentionPane {
     main: Bodies,
     beside: Vec<Bodies>,
     anchor: Anchor<(usize, Option<Units>, MapSize)>,
+    /// The room beside the picture, by row and question: a press must not move the picture.
+    side: Memo<(usize, &'static str), Side>,
 }
 
 /// One frame's view of the layer.
@@ -96,6 +98,7 @@ impl AttentionPane {
             main: Bodies::default(),
             beside: Vec::new(),
             anchor: Anchor::default(),
+            side: Memo::default(),
         }
     }
 
@@ -154,6 +157,20 @@ impl AttentionPane {
         self.answer.get(seen.key(&seen.asked), make).as_ref()
     }
 
+    /// The room that what stands beside the picture takes, whether anything is pressed or not.
+    fn side(&mut self, seen: &Seen<'_>) -> Side {
+        let make = || {
+            let [h, w] = seen.trace.map();
+            let middle = Asked {
+                cell: Some([h / 2, w / 2]),
+                ..seen.asked.clone()
+            };
+            let answer = seen.trace.answer(seen.question.id, &middle);
+            answer.as_ref().map_or(Side::None, side_of)
+        };
+        *self.side.get((seen.layer.of.row, seen.question.id), make)
+    }
+
     /// An answer that lies over the photograph.
     fn over_photo(&mut self, ui: &mut Ui, cx: &mut Context<'_>, seen: &Seen<'_>) {
         let empty = Overlay::default();
@@ -168,7 +185,7 @@ impl AttentionPane {
             beyond,
             dim: seen.stale,
         };
-        let side = self.held(seen).map_or(Side::None, side_of);
+        let side = self.side(seen);
         let areas = areas::divide(ui, true, side, canvas.aspect());
         let shown = canvas.show(ui, areas.canvas, cx.camera);
         follow::hand(cx, seen, &shown);
@@ -268,12 +285,18 @@ impl AttentionPane {
         pointer: String,
     ) {
         let held = self.held(seen);
-        let (title, chosen) = held.map_or(("", ""), |a| (&a.view.title, &a.chosen));
+        let (title, about) = held.map_or((String::new(), String::new()), |a| {
+            let about = match a.view.caption.is_empty() {
+                true => a.chosen.clone(),
+                false => format!("{} · {}", a.chosen, a.view.caption),
+            };
+            (a.view.title.clone(), about)
+        });
         let pointer = match beside.under.is_empty() {
             true => pointer,
             false => beside.under.clone(),
         };
-        areas::lines(ui, areas.lines, title, chosen, &pointer);
+        areas::lines(ui, areas.lines, &title, &about, &pointer);
     }
 }
 

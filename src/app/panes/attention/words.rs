@@ -15,7 +15,7 @@ pub fn pointer(seen: &Seen<'_>, shown: &Shown, value: Option<(f32, &str)>) -> St
     let Some(point) = shown.hover else {
         return String::new();
     };
-    let mut text = place_text(&seen.layer, point);
+    let mut text = place_text(seen.layer.place, point);
     let cell = seen.layer.place.cell(point);
     let unit = cell.and_then(|c| seen.trace.unit_at(c, seen.asked.iteration));
     if let (Some(unit), Some(units)) = (unit, seen.trace.units()) {

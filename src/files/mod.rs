@@ -1,4 +1,7 @@
-//! Written folders: every file whole or absent.
+//! Written folders: every file whole or absent. And the forms of numbers in files.
+
+pub(crate) mod csv;
+pub(crate) mod npz;
 
 use std::path::{Path, PathBuf};
 

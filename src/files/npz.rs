@@ -19,7 +19,7 @@ const LARGE: usize = u32::MAX as usize;
 ///
 /// # Errors
 /// If the file cannot be written to its end, or NumPy has no such type of number.
-pub(super) fn write<S: AsRef<str>>(path: &Path, tensors: &[(S, Tensor)]) -> io::Result<()> {
+pub(crate) fn write<S: AsRef<str>>(path: &Path, tensors: &[(S, Tensor)]) -> io::Result<()> {
     let mut zip = ZipWriter::new(BufWriter::new(File::create(path)?));
     for (name, tensor) in tensors {
         let bytes = npy(tensor)?;
