@@ -1,8 +1,8 @@
 //! The colour bar beside a map: which colour is which value.
 
 use super::draw::opaque;
-use super::figure::{INK, Laid, QUIET, lines, numbers, words};
 use super::numbers::{tick_labels, value_label};
+use super::page::{INK, Laid, QUIET, lines, numbers, words};
 use super::surface::{Surface, Text};
 use super::text::Type;
 use super::{Coloring, Range, range_words};

@@ -2,9 +2,9 @@
 
 use super::colorbar::ColorBar;
 use super::draw::opaque;
-use super::figure::{INK, Laid, Place, QUIET, numbers, words};
 use super::heat::Map;
 use super::numbers::value_label;
+use super::page::{INK, Laid, Place, QUIET, numbers, words};
 use super::palette::ink_on;
 use super::surface::{Anchor, Pictured, Surface, Text};
 use super::text::Type;

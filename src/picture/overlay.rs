@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::colorbar::ColorBar;
 use super::draw::{Color, opaque};
-use super::figure::{Laid, Place, words};
 use super::heat::Map;
 use super::letterbox;
+use super::page::{Laid, Place, words};
 use super::palette::ink_on;
 use super::surface::{Pictured, Surface, Text};
 use super::text::Type;
