@@ -32,7 +32,7 @@ fn settings() -> Settings {
         ..Settings::default()
     };
     settings.watch_all(&bundled(), &Watch::All);
-    settings.thresholds.confidence = 0.05;
+    settings.thresholds.confidence = 0.02;
     settings
 }
 
@@ -41,19 +41,30 @@ fn outcome() -> &'static Outcome {
     CAT.get_or_init(|| run_with(&bundled(), settings()))
 }
 
+/// The smallest box: there is something around it.
+fn pressed() -> usize {
+    let list = &outcome().detected.list;
+    let area = |i: &usize| {
+        let [x0, y0, x1, y1] = list[*i].rect;
+        (x1 - x0) * (y1 - y0)
+    };
+    let smallest = (0..list.len()).min_by(|a, b| area(a).total_cmp(&area(b)));
+    smallest.unwrap()
+}
+
 fn target() -> Target {
-    let best = &outcome().detected.list[0];
+    let d = &outcome().detected.list[pressed()];
     Target {
-        rect: best.rect,
-        class: best.class,
+        rect: d.rect,
+        class: d.class,
     }
 }
 
-/// The pane with the best box pressed.
+/// The pane with a box pressed.
 fn open() -> Harness<'static, Window> {
     let mut window = Window::new("evidence", Some(outcome()));
     window.settings = settings();
-    window.selection.detection = Some(0);
+    window.selection.detection = Some(pressed());
     let mut harness = window.open(SIZE, Theme::Dark);
     // Numbers are made a few a frame.
     harness.run_steps(40);

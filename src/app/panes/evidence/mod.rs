@@ -1,9 +1,11 @@
 //! What a detection rests on: how much of each map lies in its box, and how its score moves when
 //! something is taken out.
 
+mod curves;
 mod numbers;
 mod pinned;
 mod slot;
+mod sweep;
 mod tables;
 mod trials;
 
