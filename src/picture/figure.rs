@@ -204,6 +204,8 @@ mod tests {
             ..Look::default()
         };
         heat.coloring = look.coloring(&heat.values, None);
+        // The range of the map itself would stand below the bar.
+        heat.coloring.raw = range;
         overlay.heat = Some(heat);
         let page = bare(overlay).render(1.0);
         let at = |x: u32, y: u32| pixel(&page, 24 + x, 24 + y)[0];
