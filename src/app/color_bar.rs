@@ -27,7 +27,10 @@ pub fn color_bar(
     marker: Option<f32>,
 ) {
     let range = coloring.range;
-    let text = coloring.words(quantity);
+    let text = match coloring.hidden_words() {
+        Some(hidden) => format!("{}; {hidden}", coloring.words(quantity)),
+        None => coloring.words(quantity),
+    };
     let id = ui.scope_id().with("colour bar");
     let response = ui.interact(rect, id, Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &text));

@@ -15,8 +15,8 @@ use super::panes;
 use super::theme;
 use crate::view::View;
 
-/// Panes that the first layout shows beside each other.
-const IN_SIGHT: usize = 4;
+/// Places of the first layout.
+const PLACES: usize = 4;
 
 /// The tree; a tile holds the id of its pane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,17 +26,23 @@ pub struct Layout {
 }
 
 impl Default for Layout {
-    /// All panes in a grid of two columns, the last ones behind each other.
+    /// A grid of two columns: the panes of the whole picture behind each other, then those of the
+    /// mechanisms, the last ones behind each other.
     fn default() -> Self {
         let mut tiles = Tiles::default();
-        let ids = panes::all()
-            .into_iter()
-            .map(|p| tiles.insert_pane(p.id().to_owned()));
-        let mut ids: Vec<TileId> = ids.collect();
-        // What comes after the first four stands behind the last of them.
-        let behind = ids.split_off(ids.len().min(IN_SIGHT - 1));
-        ids.push(tiles.insert_tab_tile(behind));
-        let mut grid = Grid::new(ids);
+        let panes = panes::all();
+        let mut insert = |of_mechanism: bool| -> Vec<TileId> {
+            let of = panes
+                .iter()
+                .filter(|p| p.mechanism().is_some() == of_mechanism);
+            of.map(|p| tiles.insert_pane(p.id().to_owned())).collect()
+        };
+        let (whole, mut mechanisms) = (insert(false), insert(true));
+        let last = mechanisms.split_off(mechanisms.len().min(PLACES - 2));
+        let mut places = vec![tiles.insert_tab_tile(whole)];
+        places.extend(mechanisms);
+        places.push(tiles.insert_tab_tile(last));
+        let mut grid = Grid::new(places);
         grid.layout = GridLayout::Columns(2);
         let root = tiles.insert_container(Container::Grid(grid));
         Self {
@@ -236,7 +242,7 @@ impl Behavior<String> for Stage<'_, '_> {
         let known = self.panes.iter().map(|p| p.id()).find(|p| p == id);
         if let Some(pane) = known.filter(|p| View::draws(p)) {
             let button = ui
-                .push_id((pane, "export"), |ui| ui.small_button("⮫"))
+                .push_id((pane, "export"), |ui| ui.small_button("💾"))
                 .inner;
             let name = format!("Export {}", title.to_lowercase());
             button.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, &name));

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use egui::epaint::text::{FallbackRequest, FontInsert, FontPriority, InsertFontFamily};
+use egui::epaint::text::{
+    FallbackRequest, FontInsert, FontPriority, FontProvider, InsertFontFamily,
+};
 use egui::{Color32, CornerRadius, FontData, Margin, RichText, Stroke, Theme, Visuals, vec2};
 
-use crate::picture::fonts;
+use crate::picture::fonts::{self, Finder};
 
 /// Between parts of one thing.
 pub const SMALL: f32 = 4.0;
@@ -62,7 +64,7 @@ const LIGHT: Palette = Palette {
 
 /// Sets both themes, and where letters come from that the fonts of the window lack.
 pub fn apply(ctx: &egui::Context) {
-    ctx.add_font_provider(Arc::new(system_font));
+    ctx.add_font_provider(Arc::new(provider(fonts::system())));
     for (theme, palette) in [(Theme::Dark, &DARK), (Theme::Light, &LIGHT)] {
         ctx.style_mut_of(theme, |style| {
             style.spacing.item_spacing = vec2(GAP, 6.0);
@@ -81,19 +83,21 @@ pub fn apply(ctx: &egui::Context) {
     }
 }
 
-/// A font of the system for a letter that no other has: asked once for every letter, and only when
-/// it is about to be drawn.
-fn system_font(request: &FallbackRequest<'_>) -> Option<FontInsert> {
-    let found = fonts::covering(request.cluster).fonts.into_iter().next()?;
-    let data = FontData {
-        index: found.index,
-        ..FontData::from_static(found.data)
-    };
-    let family = InsertFontFamily {
-        family: request.family.clone(),
-        priority: FontPriority::Lowest,
-    };
-    Some(FontInsert::new(&found.name, data, vec![family]))
+/// Gives the window a font for a letter that no other has: asked once for every letter, and only
+/// when it is about to be drawn.
+fn provider(finder: &'static Finder) -> impl FontProvider {
+    move |request: &FallbackRequest<'_>| {
+        let found = finder.covering(request.cluster).fonts.into_iter().next()?;
+        let data = FontData {
+            index: found.index,
+            ..FontData::from_static(found.data)
+        };
+        let family = InsertFontFamily {
+            family: request.family.clone(),
+            priority: FontPriority::Lowest,
+        };
+        Some(FontInsert::new(&found.name, data, vec![family]))
+    }
 }
 
 fn paint(visuals: &mut Visuals, p: &Palette) {
@@ -170,5 +174,30 @@ pub fn icon() -> egui::IconData {
         rgba,
         width: SIDE as u32,
         height: SIDE as u32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_gets_a_font_for_letters_it_lacks() {
+        let ctx = egui::Context::default();
+        let finder = Box::leak(Box::new(Finder::new(Some("tests/fonts".into()))));
+        ctx.add_font_provider(Arc::new(provider(finder)));
+        let mut found = Vec::new();
+        let _ = ctx.run_ui(egui::RawInput::default(), |ui| {
+            ui.label("cat кот");
+            ui.label("猫");
+            ui.label("قطة");
+            found = ui.fonts(|f| {
+                f.discovered_fonts()
+                    .iter()
+                    .map(|i| i.name.clone())
+                    .collect()
+            });
+        });
+        assert_eq!(found, ["NotoSansCJKsc-Regular", "NotoSansArabic-Regular"]);
     }
 }

@@ -159,7 +159,7 @@ fn print(out: &mut impl Write, l: &Listing) -> std::io::Result<()> {
         let line = format!(
             "{:>3}  {:<12} {:<24} {:>12} {:>6} {:>10} {:>8}",
             info.row,
-            info.from_text(),
+            info.sources_text(),
             info.module,
             info.shape_text(),
             info.stride,

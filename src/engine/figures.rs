@@ -177,7 +177,12 @@ fn view_caption(scene: &Scene, layer: &LayerTrace, view: &View) -> String {
 /// The photograph with its detections as a figure; the selected one, by its place in the list, is
 /// drawn stronger.
 pub fn detections_figure(scene: &Scene, detected: &Detected, selected: Option<usize>) -> Figure {
-    let name = |d: &Detection| format!("{} {:.2}", class_name(scene, d.class), d.score);
+    let name = |d: &Detection| {
+        let class = class_name(scene, d.class);
+        // Behind letters that run to the left, the score would come before them.
+        let mark = if class.is_ascii() { "" } else { "\u{200E}" };
+        format!("{class}{mark} {:.2}", d.score)
+    };
     let boxes = detected.list.iter().enumerate().map(|(i, d)| LabelledBox {
         rect: d.rect,
         label: name(d),

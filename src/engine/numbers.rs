@@ -97,7 +97,7 @@ pub fn view_csv(view: &View) -> String {
             }
             csv.finish()
         }
-        Body::Matrix(m) => grid(&m.values, m.cols),
+        Body::Matrix(m) => grid(&m.values, m.cols, m.step),
         Body::Curves(curves) => {
             let mut csv = Csv::new(["series", curves.x_label, curves.y_label]);
             for (name, points) in &curves.series {
@@ -127,7 +127,7 @@ pub fn view_csv(view: &View) -> String {
 
 fn overlay(o: &view::Overlay) -> String {
     if let Some(heat) = &o.heat {
-        return grid(&heat.values, heat.cols);
+        return grid(&heat.values, heat.cols, 1);
     }
     if !o.links.is_empty() {
         let mut csv = Csv::new(["from x", "from y", "to x", "to y", "weight"]);
@@ -139,13 +139,13 @@ fn overlay(o: &view::Overlay) -> String {
     csv.finish()
 }
 
-/// Rows behind their number, under the numbers of the columns.
-fn grid(values: &[f32], cols: usize) -> String {
-    let heads = (0..cols).map(|c| c.to_string());
+/// Rows behind their number, under the numbers of the columns; they count by `step`.
+fn grid(values: &[f32], cols: usize, step: usize) -> String {
+    let heads = (0..cols).map(|c| (c * step).to_string());
     let mut csv = Csv::new(std::iter::once("row".to_owned()).chain(heads));
     for (row, values) in values.chunks(cols.max(1)).enumerate() {
         let values = values.iter().map(f32::to_string);
-        csv.line(std::iter::once(row.to_string()).chain(values));
+        csv.line(std::iter::once((row * step).to_string()).chain(values));
     }
     csv.finish()
 }

@@ -41,7 +41,7 @@ impl RowInfo {
     }
 
     /// The rows that feed it in words: `4,6`.
-    pub fn from_text(&self) -> String {
+    pub fn sources_text(&self) -> String {
         let sources: Vec<String> = self.sources().map(|i| i.to_string()).collect();
         sources.join(",")
     }
@@ -106,7 +106,7 @@ mod tests {
                 shape,
                 parameters: 0,
             };
-            (info.size_text(), info.shape_text(), info.from_text())
+            (info.size_text(), info.shape_text(), info.sources_text())
         };
         assert_eq!(text(Some([64, 40, 40])).0, "410 kB");
         assert_eq!(text(Some([16, 160, 160])).0, "1.6 MB");

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Range;
 use super::draw::opaque;
-use super::figure::{GRID, INK, Laid, Place, QUIET, numbers, words};
 use super::numbers::{round_ticks, value_label};
+use super::page::{GRID, INK, Laid, Place, QUIET, numbers, words};
 use super::surface::{Anchor, Surface, Text};
 use super::text::Type;
 

@@ -1,8 +1,8 @@
 //! The colour bar beside a map: which colour is which value.
 
 use super::draw::opaque;
-use super::figure::{INK, Laid, QUIET, lines, numbers, words};
 use super::numbers::{tick_labels, value_label};
+use super::page::{INK, Laid, QUIET, lines, numbers, words};
 use super::surface::{Surface, Text};
 use super::text::Type;
 use super::{Coloring, Range, range_words};
@@ -18,12 +18,12 @@ const LABEL_WIDTH: f32 = 110.0;
 const SPACE: f32 = 6.0;
 
 /// An upright colour bar with its lowest, middle and highest value, what they are above it, and
-/// below it the range of the map where other values are shown.
+/// below it the range of the map where other values are shown, and what is hidden.
 pub(super) struct ColorBar<'a> {
     pub size: [f32; 2],
     coloring: &'a Coloring,
     label: Vec<String>,
-    raw: Vec<String>,
+    notes: Vec<String>,
     ticks: Vec<Tick>,
 }
 
@@ -37,15 +37,16 @@ impl<'a> ColorBar<'a> {
     /// A bar beside something of this height.
     pub fn new(coloring: &'a Coloring, quantity: &str, height: f32) -> Self {
         let label = LABEL.wrap(quantity, LABEL_WIDTH);
-        let raw = match coloring.is_cut() {
-            true => LABEL.wrap(&format!("map {}", range_words(coloring.raw)), LABEL_WIDTH),
-            false => Vec::new(),
-        };
+        let raw = coloring
+            .is_cut()
+            .then(|| format!("map {}", range_words(coloring.raw)));
+        let notes = raw.into_iter().chain(coloring.hidden_words());
+        let notes: Vec<String> = notes.flat_map(|n| LABEL.wrap(&n, LABEL_WIDTH)).collect();
         let ticks = ticks(coloring.range);
         let widest = |widths: &mut dyn Iterator<Item = f32>| widths.fold(0.0, f32::max);
         let numbers = widest(&mut ticks.iter().map(|t| NUMBER.width(&t.text)));
-        let texts = widest(&mut label.iter().chain(&raw).map(|l| LABEL.width(l)));
-        let least = text_height(&label) + MIN_HEIGHT + text_height(&raw);
+        let texts = widest(&mut label.iter().chain(&notes).map(|l| LABEL.width(l)));
+        let least = text_height(&label) + MIN_HEIGHT + text_height(&notes);
         Self {
             size: [
                 (WIDTH + 2.0 * TICK + numbers).max(texts).ceil(),
@@ -53,7 +54,7 @@ impl<'a> ColorBar<'a> {
             ],
             coloring,
             label,
-            raw,
+            notes,
             ticks,
         }
     }
@@ -73,8 +74,8 @@ impl<'a> ColorBar<'a> {
     pub fn draw(&self, on: &mut dyn Surface, [x, y]: [f32; 2]) {
         lines(on, LABEL, [x, y], &self.label, QUIET);
         let top = y + text_height(&self.label);
-        let bottom = y + self.size[1] - text_height(&self.raw);
-        lines(on, LABEL, [x, bottom + SPACE], &self.raw, QUIET);
+        let bottom = y + self.size[1] - text_height(&self.notes);
+        lines(on, LABEL, [x, bottom + SPACE], &self.notes, QUIET);
         let right = x + WIDTH;
         on.gradient([x, top, right, bottom], self.coloring);
         for tick in &self.ticks {

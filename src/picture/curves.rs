@@ -2,8 +2,8 @@
 
 use super::Range;
 use super::draw::opaque;
-use super::figure::{GRID, INK, Laid, Place, QUIET, numbers, words};
 use super::numbers::{round_ticks, value_label};
+use super::page::{GRID, INK, Laid, Place, QUIET, numbers, words};
 use super::surface::{Anchor, Surface, Text};
 use super::text::Type;
 use crate::attention::view::Curves;

@@ -66,13 +66,13 @@ pub fn legible(text: &str) -> Cow<'_, str> {
 }
 
 /// All the fonts of the system.
-pub(super) fn system() -> &'static Finder {
+pub fn system() -> &'static Finder {
     static SYSTEM: OnceLock<Finder> = OnceLock::new();
     SYSTEM.get_or_init(|| Finder::new(None))
 }
 
 /// Looks for fonts in a place.
-pub(super) struct Finder {
+pub struct Finder {
     /// Where; `None` is where the system has them.
     folder: Option<PathBuf>,
     database: OnceLock<Database>,

@@ -2,8 +2,8 @@
 
 use super::colorbar::ColorBar;
 use super::draw::opaque;
-use super::figure::{GRID, INK, Laid, Place, QUIET, words};
 use super::heat::Map;
+use super::page::{GRID, INK, Laid, Place, QUIET, words};
 use super::surface::{Anchor, Pictured, Surface, Text};
 use super::text::Type;
 use super::{Coloring, Look, Range, RangeRule};

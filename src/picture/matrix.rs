@@ -2,9 +2,9 @@
 
 use super::colorbar::ColorBar;
 use super::draw::opaque;
-use super::figure::{INK, Laid, Place, QUIET, numbers, words};
 use super::heat::Map;
 use super::numbers::value_label;
+use super::page::{INK, Laid, Place, QUIET, numbers, words};
 use super::palette::ink_on;
 use super::surface::{Anchor, Pictured, Surface, Text};
 use super::text::Type;
@@ -94,7 +94,11 @@ impl<'a> Cells<'a> {
             false => (place.pick(560.0, 280.0) / longest).min(LARGEST),
         };
         let size = counts.map(|n| (n * side).max(8.0).round());
-        let left = NUMBER.width(&last(of.rows)).max(NUMBER.width("0")).ceil() + SPACE;
+        let left = NUMBER
+            .width(&last(of, of.rows))
+            .max(NUMBER.width("0"))
+            .ceil()
+            + SPACE;
         let top = 2.0 * WORDS.line_height() + SPACE;
         let names = of.col_label.len().max(of.row_label.len()) > 0 && !matrix.is_numbered();
         let origin = if names { [left, top] } else { [0.0, 0.0] };
@@ -185,20 +189,24 @@ impl<'a> Cells<'a> {
         };
         number("0", [left - SPACE, top], Anchor::End);
         if bottom - top > 2.0 * height {
-            number(&last(of.rows), [left - SPACE, bottom - height], Anchor::End);
+            number(
+                &last(of, of.rows),
+                [left - SPACE, bottom - height],
+                Anchor::End,
+            );
         }
     }
 }
 
-/// The number of the last of `n`.
-fn last(n: usize) -> String {
-    n.saturating_sub(1).to_string()
+/// The number of the unit that the last of `n` rows or columns begins with.
+fn last(of: &view::Matrix, n: usize) -> String {
+    (n.saturating_sub(1) * of.step).to_string()
 }
 
 fn row_words(of: &view::Matrix) -> String {
-    format!("rows, 0 to {}: {}", last(of.rows), of.row_label)
+    format!("rows, 0 to {}: {}", last(of, of.rows), of.row_label)
 }
 
 fn col_words(of: &view::Matrix) -> String {
-    format!("columns, 0 to {}: {}", last(of.cols), of.col_label)
+    format!("columns, 0 to {}: {}", last(of, of.cols), of.col_label)
 }

@@ -5,6 +5,7 @@
 
 mod bars;
 mod colorbar;
+mod coloring;
 pub mod colormap;
 mod container;
 mod contour;
@@ -19,6 +20,7 @@ mod look;
 mod matrix;
 pub mod numbers;
 mod overlay;
+mod page;
 pub mod palette;
 pub mod photo;
 pub mod samples;
@@ -28,11 +30,12 @@ mod table;
 pub mod text;
 
 pub use bars::Bars;
+pub use coloring::{Coloring, Origin, range_words};
 pub use colormap::{Colormap, Range, Sampling};
 pub use figure::{Body, Figure, Panel};
 pub use gallery::Gallery;
 pub use letterbox::{FILL, Letterbox};
-pub use look::{Coloring, Contour, Look, Origin, RangeRule, range_words};
+pub use look::{Contour, Look, RangeRule};
 pub use matrix::Matrix;
 pub use overlay::{Heat, LabelledBox, Link, Mark, Overlay};
 pub use photo::Photo;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::colorbar::ColorBar;
 use super::draw::{Color, opaque};
-use super::figure::{Laid, Place, words};
 use super::heat::Map;
 use super::letterbox;
+use super::page::{Laid, Place, words};
 use super::palette::ink_on;
 use super::surface::{Pictured, Surface, Text};
 use super::text::Type;
@@ -322,8 +322,8 @@ impl Pen {
             let alpha = (110.0 + 145.0 * strength) as u8;
             let width = 1.5 + 2.5 * strength;
             let (from, to) = (self.point(link.from), self.point(link.to));
-            arrow(on, from, to, width + 2.0, 1.5, [0, 0, 0, alpha / 2]);
-            arrow(on, from, to, width, 0.0, [255, 255, 255, alpha]);
+            arrow(on, [from, to], width, [0, 0, 0, alpha / 2], true);
+            arrow(on, [from, to], width, [255, 255, 255, alpha], false);
         }
     }
 
@@ -353,29 +353,35 @@ impl Pen {
     }
 }
 
-/// A straight arrow, its head enlarged by `grow`; a dot where it leads nowhere.
+/// A straight arrow, or the casing around it; a dot where it leads nowhere.
 fn arrow(
     on: &mut dyn Surface,
-    [x1, y1]: [f32; 2],
-    [x2, y2]: [f32; 2],
+    [[x1, y1], [x2, y2]]: [[f32; 2]; 2],
     width: f32,
-    grow: f32,
     color: Color,
+    casing: bool,
 ) {
     let length = (x2 - x1).hypot(y2 - y1);
     if !length.is_finite() {
         return;
     }
+    let rim = if casing { 1.0 } else { 0.0 };
     if length < 2.0 {
-        return on.disc([x2, y2], 2.0 * width + grow, color);
+        return on.disc([x2, y2], 2.0 * width + rim, color);
     }
     let (dx, dy) = ((x2 - x1) / length, (y2 - y1) / length);
-    let head = (6.0 + 2.0 * width).min(length) + grow;
-    let (tip, neck) = (grow, grow - head);
-    let half = 0.45 * head;
+    let head = (6.0 + 2.0 * width).min(length);
     let at =
         |along: f32, across: f32| [x2 + along * dx - across * dy, y2 + along * dy + across * dx];
-    let [end_x, end_y] = at(neck, 0.0);
-    on.lines(&[[x1, y1, end_x, end_y]], width, color);
-    on.polygon(&[at(tip, 0.0), at(neck, half), at(neck, -half)], color);
+    let [neck_x, neck_y] = at(-head, 0.0);
+    let tips = [
+        at(0.0, 0.0),
+        at(-head, 0.45 * head),
+        at(-head, -0.45 * head),
+    ];
+    on.lines(&[[x1, y1, neck_x, neck_y]], width + 2.0 * rim, color);
+    match casing {
+        true => on.polyline(&[tips[0], tips[1], tips[2], tips[0]], 2.0, color),
+        false => on.polygon(&tips, color),
+    }
 }

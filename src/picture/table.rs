@@ -1,7 +1,7 @@
 //! Words and numbers in columns.
 
 use super::draw::opaque;
-use super::figure::{GRID, INK, Laid, Place, QUIET, lines, words};
+use super::page::{GRID, INK, Laid, Place, QUIET, lines, words};
 use super::surface::{Anchor, Surface, Text};
 use super::text::Type;
 use crate::attention::view::Table;

@@ -156,7 +156,7 @@ impl Type {
 
     /// Letters of our own typefaces, one after the other; returns where they end.
     fn place_own(self, text: &str, mut x: f32, each: &mut impl Each) -> f32 {
-        for c in text.chars().map(plain) {
+        for c in text.chars().map(plain).filter(|&c| !is_invisible(c)) {
             let has = |font: &&&FontRef<'static>| font.glyph_id(c).0 != 0;
             let Some(font) = fonts(self.face)
                 .find(|f| has(&f))
@@ -228,15 +228,20 @@ fn plain(c: char) -> char {
     }
 }
 
+/// Whether a character only says how its neighbours stand: nothing is drawn of it.
+pub(super) fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}'
+        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}')
+}
+
 /// Whether the program's own typefaces have a letter.
 pub(super) fn is_own(c: char) -> bool {
     let c = plain(c);
-    fonts(Face::Words).any(|font| font.glyph_id(c).0 != 0)
+    is_invisible(c) || fonts(Face::Words).any(|font| font.glyph_id(c).0 != 0)
 }
 
 /// The parts of a line as they stand from left to right, and whether each runs to the left. The
-/// line as a whole runs to the right: a number behind an Arabic name stays behind it, as in the
-/// window.
+/// line as a whole runs to the right.
 fn visual(text: &str) -> Vec<(&str, bool)> {
     let bidi = BidiInfo::new(text, Some(Level::ltr()));
     let mut parts = Vec::new();
@@ -254,6 +259,10 @@ fn visual(text: &str) -> Vec<(&str, bool)> {
 fn by_font<'t>(text: &'t str, finder: &Finder) -> Vec<(&'t str, Option<Arc<Found>>)> {
     let mut parts: Vec<(usize, Option<Arc<Found>>)> = Vec::new();
     for (at, c) in text.char_indices() {
+        // Joiners belong to the letters that they join.
+        if is_invisible(c) && !parts.is_empty() {
+            continue;
+        }
         let font = match is_own(c) {
             true => None,
             false => finder.font_of(c, text),
@@ -383,8 +392,8 @@ mod tests {
             word.windows(2).all(|w| w[0].1 <= w[1].1),
             "from left to right on the page"
         );
-        // The score behind the name stays behind it.
-        let line = placed("قطة 0.90");
+        // Behind a mark of direction a score stays behind the name.
+        let line = placed("قطة\u{200E} 0.90");
         let own = placed("0.90");
         assert_eq!(line.last().map(|g| g.0), own.last().map(|g| g.0));
     }

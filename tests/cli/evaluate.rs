@@ -250,7 +250,7 @@ fn the_table_says_how_it_was_measured() {
     }
     let knobs = report(&data.evaluate("--json --set 8.topk=2"));
     assert_eq!(knobs["settings"]["knobs"]["8"]["topk"], 2);
-    assert_eq!(knobs["settings"]["conf"], json!(0.001f32));
+    assert_eq!(knobs["settings"]["conf"], json!(0.001));
     assert_eq!(
         knobs["time"]["ms_per_picture"].as_f64().map(|t| t > 0.0),
         Some(true)

@@ -131,13 +131,12 @@ fn labels() {
         "annotations": [{"image_id": 9, "category_id": 18, "bbox": [1, 2, 10, 20.5], "iscrowd": 0}],
         "categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}]}"#;
     let names = b"path: x\nnc: 2\nnames:\n  0: cat\n  1: 'dog'\n";
-    let seeds: [(fn(&[u8]), &[u8]); 4] = [
-        (targets::labels_jsonl, jsonl),
+    for (run, seed) in [
+        (targets::labels_jsonl as fn(&[u8]), jsonl.as_slice()),
         (targets::labels_yolo, yolo),
         (targets::labels_coco, coco),
         (targets::class_names, names),
-    ];
-    for (run, seed) in seeds {
+    ] {
         let reader = Reader {
             run,
             telling: b"-0123456789.eE[]{},:\"'&*\\/ \n",

@@ -118,6 +118,27 @@ fn composed_attention_is_a_m_a_transposed() {
     }
 }
 
+#[test]
+fn only_what_an_iteration_made_follows_the_chosen_one() {
+    let settled = |question: &str, iteration| {
+        let trace = &cases().remove(1).1;
+        let given = answer(
+            trace.as_ref(),
+            question,
+            &asked(|a| a.iteration = iteration),
+        );
+        overlay(&given).borders.clone()
+    };
+    assert_ne!(settled("partition", Some(0)), settled("partition", None));
+    for question in ["composed", "token_attention", "read_by"] {
+        assert_eq!(
+            settled(question, Some(0)),
+            settled(question, None),
+            "{question}"
+        );
+    }
+}
+
 /// The output at a pixel is the sum of all values with the composed weights, head by head, through
 /// the output matrix.
 #[test]

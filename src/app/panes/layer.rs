@@ -72,14 +72,19 @@ impl<'a> Layer<'a> {
     }
 
     fn name(&self, row: usize) -> String {
-        match self.scene.model.network.layers().get(row) {
-            Some(layer) if layer.probe => {
-                let on = layer.from.first().copied().flatten().unwrap_or(0);
-                format!("row {row} probe on {on}")
-            }
-            Some(layer) => format!("row {row} {}", layer.name),
-            None => format!("row {row}"),
+        row_name(self.scene, row)
+    }
+}
+
+/// A row of the network in words.
+pub fn row_name(scene: &Scene, row: usize) -> String {
+    match scene.model.network.layers().get(row) {
+        Some(layer) if layer.probe => {
+            let on = layer.from.first().copied().flatten().unwrap_or(0);
+            format!("row {row} probe on {on}")
         }
+        Some(layer) => format!("row {row} {}", layer.name),
+        None => format!("row {row}"),
     }
 }
 

@@ -9,17 +9,21 @@ mod layer;
 mod layers;
 mod memo;
 mod parts;
+mod selected;
 
 use super::pane::Pane;
 use crate::attention::MECHANISMS;
 
-/// Makes every pane, in the order of the default layout.
+/// Makes every pane, in the order of the menu.
 pub fn all() -> Vec<Box<dyn Pane>> {
-    let detections: Box<dyn Pane> = Box::<detections::Detections>::default();
-    let evidence: Box<dyn Pane> = Box::<evidence::Evidence>::default();
-    let of = |mechanism| Box::new(attention::AttentionPane::new(mechanism)) as Box<dyn Pane>;
-    std::iter::once(detections)
-        .chain(MECHANISMS.iter().copied().map(of))
-        .chain([Box::<layers::Layers>::default() as Box<dyn Pane>, evidence])
-        .collect()
+    let mut panes: Vec<Box<dyn Pane>> = vec![
+        Box::<detections::Detections>::default(),
+        Box::<selected::Selected>::default(),
+        Box::<evidence::Evidence>::default(),
+        Box::<layers::Layers>::default(),
+    ];
+    for mechanism in MECHANISMS {
+        panes.push(Box::new(attention::AttentionPane::new(mechanism)));
+    }
+    panes
 }

@@ -26,7 +26,7 @@ const MOVED: Question = Question {
     help: "Entropy of the nine weights of a pixel in bits, mean over the map, by iteration (9 equal \
            weights have 3.17), and beside it the share of its weight that a pixel has moved since \
            the iteration before",
-    turns: &[Turn::Iteration],
+    turns: &[],
 };
 const LOST: Question = Question {
     id: "lost_mass",
@@ -104,19 +104,20 @@ struct Wanted<'a> {
 }
 
 pub(super) fn answer(trace: &SuperTokenTrace, question: &str, asked: &Asked) -> Option<Answer> {
+    let question = of(trace).iter().find(|q| q.id == question)?;
     let pressed = asked_unit(trace, asked);
+    // What lies behind the association follows from its last iteration.
+    let earlier = asked.iteration;
+    let earlier = earlier.filter(|_| question.turns.contains(&Turn::Iteration));
     let wanted = Wanted {
         trace,
         asked,
-        iteration: trace.iteration(asked.iteration),
+        iteration: trace.iteration(earlier),
         pressed,
         token: pressed.unwrap_or(trace.central_token()),
         head: asked.head.filter(|h| *h < trace.heads()),
     };
-    if !of(trace).iter().any(|q| q.id == question) {
-        return None;
-    }
-    match question {
+    match question.id {
         "partition" => Some(wanted.partition()),
         "affinity" => Some(wanted.affinity()),
         "lost_mass" => Some(wanted.lost()),

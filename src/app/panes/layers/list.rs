@@ -317,7 +317,7 @@ fn line(
                 }
                 info.module.clone()
             }
-            Column::From => info.from_text(),
+            Column::From => info.sources_text(),
             Column::Output => info.shape_text(),
             Column::Time => {
                 if !time.ran {
@@ -353,7 +353,7 @@ fn hover(ui: &mut Ui, info: &RowInfo, time: Time) {
         let probe = if info.probe { ", a probe" } else { "" };
         ui.label(format!("{}{probe}", mechanism.title));
     }
-    ui.label(format!("reads {}", info.from_text()));
+    ui.label(format!("reads {}", info.sources_text()));
     match info.shape {
         Some(_) => ui.label(format!("{}, {}", info.shape_text(), info.size_text())),
         None => ui.label("puts out boxes and scores"),
