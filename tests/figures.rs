@@ -320,7 +320,7 @@ fn answers_of_a_run_become_figures() {
     for layer in outcome.traces.values() {
         for view in layer.trace.views() {
             let answer = Answer::from(view);
-            let figure = answer_figure(&outcome.scene, layer, &answer, &Look::default());
+            let figure = answer_figure(&outcome.scene, layer.as_ref(), &answer, &Look::default());
             assert_eq!(figure.title, answer.view.title);
             Document::parse(&figure.svg()).unwrap();
         }
@@ -357,7 +357,7 @@ fn beside_maps_share_the_range_of_their_quantity() {
         threshold: Some(0.5),
         ..Look::default()
     };
-    let figure = answer_figure(&outcome.scene, layer, &answer, &look);
+    let figure = answer_figure(&outcome.scene, layer.as_ref(), &answer, &look);
     let bodies = std::iter::once(&figure.body).chain(figure.beside.iter().map(|p| &p.body));
     let seen: Vec<(f32, Option<f32>)> = bodies
         .map(|body| match body {

@@ -242,7 +242,7 @@ impl Behavior<String> for Stage<'_, '_> {
         let known = self.panes.iter().map(|p| p.id()).find(|p| p == id);
         if let Some(pane) = known.filter(|p| View::draws(p)) {
             let button = ui
-                .push_id((pane, "export"), |ui| ui.small_button("💾"))
+                .push_id((pane, "export"), |ui| ui.small_button("Export"))
                 .inner;
             let name = format!("Export {}", title.to_lowercase());
             button.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, &name));

@@ -58,7 +58,6 @@ pub struct ViewFile {
     /// The model.
     pub model: Known<ModelSource>,
     /// What was seen.
-    #[serde(flatten)]
     pub view: View,
 }
 

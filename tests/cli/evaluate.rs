@@ -450,9 +450,10 @@ fn stopped_in_the_middle_it_has_printed_nothing() {
         .spawn()
         .unwrap();
     std::thread::sleep(std::time::Duration::from_millis(700));
-    // What Ctrl-C sends.
+    // Ends it as Ctrl-C does, and is never ignored from the start, as that is for a program that
+    // runs in the background.
     let sent = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
+        .args(["-TERM", &child.id().to_string()])
         .status();
     assert!(sent.unwrap().success());
     let output = child.wait_with_output().unwrap();

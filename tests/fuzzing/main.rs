@@ -179,7 +179,8 @@ impl Reader {
         }
         let mut numbers = Numbers(0x5eed_5eed);
         let mut count = 0;
-        while Instant::now() < end {
+        // On a slow machine the seeds alone may take the time.
+        while count == 0 || Instant::now() < end {
             let state = numbers.0;
             let seed = &seeds[numbers.below(seeds.len())];
             let input = self.mutated(seed, seeds, &mut numbers);
@@ -188,7 +189,6 @@ impl Reader {
             count += 1;
         }
         println!("{} seeds, {count} mutations", seeds.len());
-        assert!(count > 0, "the seeds alone took all the time");
     }
 
     fn survive(&self, input: &[u8], what: &str) {

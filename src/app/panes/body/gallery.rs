@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn maps_are_as_large_as_they_fit() {
-        assert_eq!(columns(12, vec2(600.0, 200.0), 1.0), 6);
+        assert_eq!(columns(12, vec2(600.0, 200.0), 1.0), 7);
         assert_eq!(columns(12, vec2(200.0, 800.0), 1.0), 2);
         assert_eq!(columns(1, vec2(200.0, 800.0), 1.0), 1);
         assert_eq!(columns(0, vec2(200.0, 800.0), 1.0), 1);
