@@ -140,6 +140,14 @@ impl Conv2d {
         self.run(std::slice::from_ref(x), Some(shortcut))
     }
 
+    /// [`Conv2d::forward_joined`] plus `shortcut`, which has the shape of the result.
+    ///
+    /// # Errors
+    /// As [`Conv2d::forward_joined`], and when the shapes differ.
+    pub fn forward_joined_plus(&self, maps: &[Tensor], shortcut: &Tensor) -> Result<Tensor> {
+        self.run(maps, Some(shortcut))
+    }
+
     fn run(&self, maps: &[Tensor], add: Option<&Tensor>) -> Result<Tensor> {
         let Some(first) = maps.first() else {
             bail!("convolution of no map");
@@ -272,7 +280,7 @@ mod tests {
             (20, 3, 2, 1),
             (20, 3, 1, 5),
             (20, 3, 1, 20),
-            (20, 3, 1, 1),
+            (36, 3, 1, 1),
         ]
         .into_iter()
         .map(|(out, k, stride, groups)| {
@@ -296,6 +304,8 @@ mod tests {
             let together = Tensor::cat(&maps, 1).unwrap();
             for (conv, twin) in each_kernel() {
                 let joined = conv.forward_joined(&maps).unwrap();
+                let plus = conv.forward_joined_plus(&maps, &joined).unwrap();
+                assert_eq!(difference(&plus, &(&joined + &joined).unwrap()), 0.0);
                 assert_eq!(difference(&joined, &conv.forward(&together).unwrap()), 0.0);
                 assert!(difference(&joined, &twin.forward(&together).unwrap()) < 1e-5);
             }
@@ -307,8 +317,9 @@ mod tests {
         for (conv, twin) in each_kernel() {
             let x = noise(&[2, 20, 9, 18], 4);
             let plain = twin.forward(&x).unwrap();
-            let wide = noise(&[2, 25, plain.dim(2).unwrap(), plain.dim(3).unwrap()], 5);
-            let shortcut = wide.narrow(1, 3, 20).unwrap();
+            let (_, out, h, w) = plain.dims4().unwrap();
+            let wide = noise(&[2, out + 5, h, w], 5);
+            let shortcut = wide.narrow(1, 3, out).unwrap();
             let want = (&shortcut + plain).unwrap();
             let got = conv.forward_plus(&x, &shortcut).unwrap();
             assert!(difference(&got, &want) < 1e-5, "{conv:?}");

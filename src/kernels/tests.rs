@@ -73,6 +73,22 @@ proptest! {
     }
 
     #[test]
+    fn minimal_filtering(
+        (b, h, w) in (1..3usize, 1..40usize, 1..70usize),
+        (channels, out) in (16..40usize, 32..50usize),
+        padding in 0..4usize,
+        silu: bool,
+        seed: u64,
+    ) {
+        prop_assume!(h + 2 * padding >= 3 && w + 2 * padding >= 3);
+        let weight = noise(&[out, channels, 3, 3], seed);
+        let bias = noise(&[out], seed ^ 1);
+        let x = noise(&[b, channels, h, w], seed ^ 2);
+        let make = |new: NewConv| new(weight.clone(), Some(bias.clone()), 1, padding, 1, act(silu)).unwrap();
+        check(make(Conv2d::new).forward(&x), make(Conv2d::plain).forward(&x))?;
+    }
+
+    #[test]
     fn pointwise_convolution(
         (b, h, w) in (1..3usize, 1..20usize, 1..20usize),
         (channels, out) in (1..70usize, 1..70usize),

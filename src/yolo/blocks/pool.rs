@@ -49,8 +49,10 @@ impl Block for Sppf {
         for i in 0..self.pools {
             all.push(kernels::max_pool2d_same(&all[i], self.kernel)?);
         }
-        let y = self.cv2.forward_joined(&all)?;
-        if self.add { x + y } else { Ok(y) }
+        match self.add {
+            true => self.cv2.forward_joined_plus(&all, x),
+            false => self.cv2.forward_joined(&all),
+        }
     }
 }
 
