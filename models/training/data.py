@@ -169,9 +169,8 @@ def load(path: Path, split: str, nc: int, side: int, cache: Path, limit: int | N
         _decode_all(found, nc, side, labels, pixels)
     state = torch.load(labels)
     n = len(state["sizes"])
-    mapped = np.memmap(pixels, np.uint8, "r", shape=(n, 3, side, side))
-    # Read into memory: pages of a map would be read one by one in random order.
-    return Pictures(torch.from_numpy(np.array(mapped)), state["sizes"], state["boxes"],
+    mapped = np.memmap(pixels, np.uint8, "c", shape=(n, 3, side, side))  # c: torch wants it writable
+    return Pictures(torch.from_numpy(mapped), state["sizes"], state["boxes"],
                     state["labelled"], state["digest"])
 
 

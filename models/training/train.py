@@ -135,18 +135,32 @@ class Run:
             "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.a).items()},
             "data": self.pictures.digest, "pictures": len(self.pictures),
         }
-        part = self.folder / "state.part"
-        with open(part, "wb") as f:
-            torch.save(state, f)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, self.folder / "state.pt")
         self.save_at = time.monotonic()
+        self.write("state", state)
+
+    def write(self, name: str, value) -> None:
+        """A full disk must not end a run: the file before stays, and the next turn tries again."""
+        part = self.folder / f"{name}.part"
+        try:
+            with open(part, "wb") as f:
+                torch.save(value, f)
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(part, self.folder / f"{name}.pt")
+        except (OSError, RuntimeError) as e:
+            part.unlink(missing_ok=True)
+            print(f"{name}.pt was not written: {e}", file=sys.stderr, flush=True)
 
     def say(self, line: str, **values) -> None:
         print(line, flush=True)
-        with open(self.folder / "log.jsonl", "a") as f:
-            f.write(json.dumps({"time": round(time.time()), "text": line, **values}) + "\n")
+        self.note("log", {"time": round(time.time()), "text": line, **values})
+
+    def note(self, name: str, line: dict) -> None:
+        try:
+            with open(self.folder / f"{name}.jsonl", "a") as f:
+                f.write(json.dumps(line) + "\n")
+        except OSError as e:
+            print(f"{name}.jsonl was not written: {e}", file=sys.stderr, flush=True)
 
     @property
     def progress(self) -> float:
@@ -199,15 +213,12 @@ class Run:
         line = {"step": self.step, "images": self.images, "seconds": round(self.seconds),
                 "progress": round(self.progress, 4), **{
                     f"{h}_{k}": s[k] for h, s in scores.items() for k in ("map50", "map")}}
-        with open(self.folder / "curve.jsonl", "a") as f:
-            f.write(json.dumps(line) + "\n")
+        self.note("curve", line)
         self.say("val: " + json.dumps(line))
         now = line.get("o2o_map50", line["o2m_map50"])
         if now > self.best:
             self.best = now
-            part = self.folder / "best.part"
-            torch.save(self.average.state, part)
-            os.replace(part, self.folder / "best.pt")
+            self.write("best", self.average.state)
         self.eval_at = time.monotonic()
         self.tick()
 
