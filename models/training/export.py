@@ -85,6 +85,7 @@ def main() -> None:
         shutil.copy(model / "model.yaml" if model.is_dir() else model, definition)
     weights = a.to / "weights.safetensors"
     save_file(half(state["average"]), weights, {"format": "pt", "dtype": "float16", "averaged": "ema"})
+    weights.chmod(0o644)
     if a.weights_only:
         return
 
