@@ -28,6 +28,7 @@ from network import Network, parameters_of
 from optimise import Average, optimisers_of
 
 HERE = Path(__file__).parent
+LOG_STEPS = 20
 
 
 def arguments() -> argparse.Namespace:
@@ -52,7 +53,8 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--val-limit", type=int, default=250)
     p.add_argument("--eval-minutes", type=float, default=15)
     p.add_argument("--save-minutes", type=float, default=3)
-    p.add_argument("--threads", type=int, default=os.cpu_count())
+    p.add_argument("--threads", type=int, default=os.cpu_count(),
+                   help="at most; fewer while others use the machine, as threads wait for each other")
     p.add_argument("--no-half", action="store_true", help="float32 instead of bfloat16")
     p.add_argument("--cache", type=Path, default=HERE / "runs" / "cache")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -166,6 +168,13 @@ class Run:
     def progress(self) -> float:
         return self.clock.progress(self.images, self.seconds)
 
+    def share_the_machine(self) -> None:
+        """As many threads as cores are free of other work, at least one."""
+        if self.device.type == "cpu":
+            others = os.getloadavg()[0] - torch.get_num_threads()
+            free = int(os.cpu_count() - others + 0.5)
+            torch.set_num_threads(min(max(free, 1), self.a.threads))
+
     def tick(self) -> None:
         self.seconds = self.before + time.monotonic() - self.started
 
@@ -232,20 +241,22 @@ class Run:
                  f"{self.pictures.digest[:16]}, knobs {self.knobs.names}", **self.sessions[-1])
         for s in (signal.SIGTERM, signal.SIGINT):
             signal.signal(s, lambda *_: setattr(self, "stop", True))
+        self.share_the_machine()
         sums: dict[str, Tensor] = {}
         since, images = time.monotonic(), self.images
         while self.progress < 1 and not self.stop:
             for head, part in self.one_step().items():
                 sums[head] = sums.get(head, 0) + part
-            if self.step % 50 == 0:
+            if self.step % LOG_STEPS == 0:
                 speed = (self.images - images) / (time.monotonic() - since)
-                mean = {h: [round(v, 3) for v in (s / 50).tolist()] for h, s in sums.items()}
+                mean = {h: [round(v, 3) for v in (s / LOG_STEPS).tolist()] for h, s in sums.items()}
                 left = (1 - self.progress) / max(self.progress, 1e-6) * self.seconds
                 self.say(f"step {self.step}  {self.progress:.1%}  {mean}  {speed:.1f} images/s  "
                          f"{schedule.clock_text(left)} left", step=self.step, images=self.images)
                 if not all(v == v for s in mean.values() for v in s):
                     raise SystemExit("the loss is no number; state.pt is from before")
                 sums, since, images = {}, time.monotonic(), self.images
+                self.share_the_machine()
             if time.monotonic() - self.save_at > a.save_minutes * 60:
                 self.save()
             if time.monotonic() - self.eval_at > a.eval_minutes * 60:
