@@ -37,9 +37,12 @@ def main() -> None:
     p.add_argument("--size", type=int, nargs="+", default=[320], help="sides of the input in pixels")
     p.add_argument("--limit", type=int, help="only the first so many pictures")
     p.add_argument("--set", nargs="*", default=[], metavar="KNOB=VALUE", help="e.g. topk=8 stoken_size=4")
+    p.add_argument("--threads", type=int, help="on a CPU")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--json", action="store_true")
     a = p.parse_args()
+    if a.threads:
+        torch.set_num_threads(a.threads)
     network = load_model(a.model, a.device)
     Knobs(network).set(**{k: int(v) for k, v in (pair.split("=") for pair in a.set)})
     items = data.items(a.data, a.split, network.nc)[: a.limit]

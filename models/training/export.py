@@ -73,9 +73,13 @@ def main() -> None:
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--split", default="val")
     p.add_argument("--sweep", type=int, default=250, help="pictures for knobs and sizes")
+    p.add_argument("--limit", type=int, help="only the first so many pictures of the split, to try it out")
+    p.add_argument("--threads", type=int, help="on a CPU")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--weights-only", action="store_true", help="without measuring; no card")
     a = p.parse_args()
+    if a.threads:
+        torch.set_num_threads(a.threads)
     run = HERE / "runs" / a.run
     state = torch.load(run / "state.pt", map_location="cpu", weights_only=False)
     a.to.mkdir(parents=True, exist_ok=True)
@@ -91,7 +95,7 @@ def main() -> None:
 
     network = load_model(a.to, a.device)
     turn = knobs.Knobs(network)
-    items = data.items(a.data, a.split, network.nc)
+    items = data.items(a.data, a.split, network.nc)[: a.limit]
     some = items[: a.sweep]
     measured = Measured(run / "measured.json", digest_of(weights)[:16])
 
@@ -104,7 +108,8 @@ def main() -> None:
     whole = at(items, 320)
     sweep = [{**s, "images": len(some), **card.short(at(some, 320, **s))} for s in sweep_settings(turn.names)]
     sizes = [{"size": s, "images": len(some), **card.short(at(some, s))} for s in SIZES]
-    curve = [json.loads(line) for line in (run / "curve.jsonl").read_text().splitlines()]
+    lines = run / "curve.jsonl"
+    curve = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
     facts = card.Facts(a.to.name, network, turn, state, curve, whole, len(items), sweep, sizes)
     notes = a.to / "notes.md"
     card.write(a.to, facts, (notes if notes.exists() else HERE / "data-notes.md").read_text())

@@ -62,8 +62,8 @@ def scene(n: int = 4, side: int = 64) -> data.Pictures:
     pixels = rng.integers(90, 120, (n, 3, side, side)).astype(np.uint8)
     boxes = np.full((n, 2, 5), -1, np.float32)
     for i in range(n):
-        x, y = rng.integers(2, side // 2 - 4, 2)
-        boxes[i, 0] = (0, x, y, x + 24, y + 24)
+        x, y = rng.integers(2, side // 2 - 6), rng.integers(2, 10)
+        boxes[i, 0] = (0, x, y, x + 32, y + 32)
         boxes[i, 1] = (1, 2, side - 20, side - 2, side - 6)
         for (c, x1, y1, x2, y2), colour in zip(boxes[i], ((230, 40, 40), (40, 60, 230))):
             pixels[i, :, int(y1) : int(y2), int(x1) : int(x2)] = np.array(colour)[:, None, None]
@@ -78,8 +78,8 @@ def test_a_handful_of_pictures_is_learnt(definition):
     pictures, rng = scene(), random.Random(0)
     # Ten classes are built; the two of the scene are used.
     pictures.labelled = torch.ones(4, network.nc, dtype=torch.bool)
-    batch = augment.letterboxed(pictures, torch.arange(4), 64)
-    anchors, truth = anchors_of(64, 64, "cpu"), batch.boxes[..., 1:]
+    batch = augment.letterboxed(pictures, torch.arange(4), 96)
+    anchors, truth = anchors_of(96, 96, "cpu"), batch.boxes[..., 1:]
 
     def overlap(raw) -> float:
         """Mean over the boxes of the best overlap that any anchor gives."""
@@ -87,17 +87,17 @@ def test_a_handful_of_pictures_is_learnt(definition):
         return torch.stack([measure.iou(t, f).amax(1) for t, f in zip(truth, found)]).mean().item()
 
     optimisers, knobs, overlaps = optimisers_of(network, 0.02, 0.002, 0.0), Knobs(network), []
-    for _ in range(30):
+    for _ in range(60):
         knobs.draw(rng)
         out = network(batch.images)
-        total, _ = loss(out, network.reg_max, (64, 64), batch.boxes, batch.labelled, 0.5)
+        total, _ = loss(out, network.reg_max, (96, 96), batch.boxes, batch.labelled, 0.5)
         total.backward()
         overlaps.append([overlap(raw) for raw in out.values()])
         for o in optimisers:
             o.step()
             o.zero_grad()
     for head in zip(*overlaps):
-        assert np.mean(head[-3:]) > 0.7 > 0.5 > np.mean(head[:3]), head
+        assert np.mean(head[-3:]) > max(0.8, np.mean(head[:3]) + 0.2), head
 
 
 def test_rows_are_matched_when_one_is_inserted():
