@@ -31,6 +31,12 @@ class Facts:
     sizes: list[dict]
 
     @property
+    def sessions(self) -> list[dict]:
+        """Without the folders of the machine that it was trained on."""
+        data = self.state["arguments"]["data"]
+        return [{**x, "command": x["command"].replace(data, Path(data).name)} for x in self.state["sessions"]]
+
+    @property
     def heads(self) -> list[str]:
         return [h for h in HEADS if h in self.whole]
 
@@ -62,7 +68,7 @@ def as_json(f: Facts) -> dict:
         "initialisation": f"weights of {Path(a['init']).name}" if a["init"] else "from scratch",
         "training": {
             "recipe": "models/training",
-            "sessions": s["sessions"],
+            "sessions": f.sessions,
             "seed": a["seed"],
             "hours": round(s["seconds"] / 3600, 2),
             "optimiser_steps": s["step"],
@@ -129,7 +135,7 @@ def write(folder: Path, f: Facts, sources: str) -> None:
     start = f"It started from the weights of `{init}`, whose own pictures and hours come on top. " if init else ""
     sessions = "\n".join(
         f"* commit {x['commit'][:12]}{x['commit'][40:]}, from picture {x['start_images']}: "
-        f"`python {x['command']}` ({x['device']}, torch {x['torch']})" for x in s["sessions"])
+        f"`python {x['command']}` ({x['device']}, torch {x['torch']})" for x in f.sessions)
     curve = table(["hours", "pictures", *(f"{h} mAP50" for h in f.heads)],
                   [[f"{c['seconds'] / 3600:.2f}", c["images"], *(percent(c[f"{h}_map50"]) for h in f.heads)]
                    for c in f.curve])
