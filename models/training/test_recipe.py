@@ -31,7 +31,7 @@ from optimise import newton_schulz, optimisers_of  # noqa: E402
 torch.set_num_threads(1)  # small maps: threads would only wait for each other
 MODELS = HERE.parent
 GOLDEN = MODELS.parent / "tests" / "golden"
-DEFINITIONS = [MODELS / "yolo26n-attn", MODELS / "yolo26-sta", MODELS / "yolo11-biformer",
+DEFINITIONS = [HERE / "yolo26n-attn.yaml", MODELS / "yolo26-sta", MODELS / "yolo11-biformer",
                MODELS / "yolov10n-polarized", HERE / "yolo26n.yaml"]
 
 
@@ -101,7 +101,7 @@ def test_a_handful_of_pictures_is_learnt(definition):
 
 
 def test_rows_are_matched_when_one_is_inserted():
-    network = Network.from_yaml(MODELS / "yolo26n-attn")
+    network = Network.from_yaml(HERE / "yolo26n-attn.yaml")
     said = network.start(MODELS / "yolo26n-attn-v0")
     assert "row 26 (BiFormerBlock): new, starts as identity" in said
     old = load_model(MODELS / "yolo26n-attn-v0", "cpu")
@@ -114,7 +114,7 @@ def test_rows_are_matched_when_one_is_inserted():
 
 
 def test_knobs_are_drawn_within_their_range_and_put_back():
-    knobs, rng = Knobs(Network.from_yaml(MODELS / "yolo26n-attn")), random.Random(5)
+    knobs, rng = Knobs(Network.from_yaml(HERE / "yolo26n-attn.yaml")), random.Random(5)
     before = [dict(own) for _, own in knobs.layers]
     seen = {k: set() for k in RANGES}
     for _ in range(300):
