@@ -32,19 +32,42 @@ const SHOTS: &[Shot] = &[
         size: [1400.0, 900.0],
         set: |kept| {
             kept.theme = ThemePreference::Dark;
-            kept.selection.units = [(5, 12), (8, 27)].into();
+            press(kept, [176.0, 112.0]);
         },
     },
     Shot {
         name: "light.png",
         size: [1400.0, 900.0],
-        set: |kept| kept.theme = ThemePreference::Light,
+        set: |kept| {
+            kept.theme = ThemePreference::Light;
+            press(kept, [352.0, 118.0]);
+            kept.layout.show_pane("selected");
+            ask(kept, "super_token", "composed");
+            ask(kept, "routing", "token_attention");
+            kept.layout.show_pane("position_sensitive");
+        },
+    },
+    Shot {
+        name: "evidence.png",
+        size: [1400.0, 900.0],
+        set: |kept| {
+            kept.theme = ThemePreference::Dark;
+            press(kept, [176.0, 112.0]);
+            kept.selection.detection = Some(0);
+            kept.layout.show_pane("evidence");
+            kept.layout.show_pane("polarized");
+            ask(kept, "super_token", "token_attention");
+            ask(kept, "routing", "in_degree");
+            ask(kept, "polarized", "channels");
+        },
     },
     Shot {
         name: "knobs.png",
         size: [1100.0, 760.0],
         set: |kept| {
             kept.theme = ThemePreference::Dark;
+            kept.asking.clear();
+            kept.layout.show_pane("layers");
             kept.layer = Some(8);
             let knobs = kept.settings.knobs.entry(8).or_default();
             knobs.insert("topk".into(), KnobValue::Int(9));
@@ -54,6 +77,15 @@ const SHOTS: &[Shot] = &[
         },
     },
 ];
+
+fn press(kept: &mut Kept, point: [f32; 2]) {
+    kept.selection.press(point);
+}
+
+fn ask(kept: &mut Kept, mechanism: &str, question: &str) {
+    let asking = kept.asking.entry(mechanism.to_owned()).or_default();
+    asking.question = Some(question.to_owned());
+}
 
 /// Opens a window, takes all pictures and writes them to `out`, all or none.
 ///
