@@ -46,7 +46,9 @@ fn the_look_is_set_by_hand() {
 /// The label of the colour bar.
 fn bar(harness: &Harness<'_, Window>, start: &str) -> String {
     let begins = |node: &AccessKitNode<'_>| {
-        let label = node.label().filter(|l| l.starts_with(start) && !l.ends_with(" matrix"));
+        let label = node
+            .label()
+            .filter(|l| l.starts_with(start) && !l.ends_with(" matrix"));
         node.role() == Role::Image && label.is_some()
     };
     let node = harness.get_by(begins);
