@@ -12,7 +12,7 @@ use super::undo::History;
 use super::window::App;
 use crate::attention::MECHANISMS;
 use crate::checkpoint::Model;
-use crate::picture::Photo;
+use crate::picture::{Photo, fonts};
 use crate::view::{DETECTIONS, PhotoSource, View, ViewFile};
 
 /// Seconds between looks at which recent files are still there.
@@ -120,6 +120,9 @@ impl App {
     fn note_photo(&mut self, source: PhotoSource) {
         self.photo_source = Some(source.clone());
         if let PhotoSource::File(path) = &source {
+            self.warn_of_letters(&path.to_string_lossy());
+        }
+        if let PhotoSource::File(path) = &source {
             self.kept.recent.push(path);
             self.missing.remove(path);
         }
@@ -164,8 +167,16 @@ impl App {
     }
 
     fn warn_of(&mut self, model: &Model) {
+        self.warn_of_letters(&format!("{} {}", model.name, model.classes.join(" ")));
         if let Some(warning) = model.warning() {
             self.toasts.note(warning);
+        }
+    }
+
+    /// Says which font to install for letters that no font has.
+    fn warn_of_letters(&mut self, text: &str) {
+        if let Some(advice) = fonts::covering(text).advice() {
+            self.toasts.note(advice);
         }
     }
 

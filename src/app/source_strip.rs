@@ -12,7 +12,7 @@ use super::session::Session;
 use super::theme;
 use crate::checkpoint::{Model, Origin};
 use crate::engine::{MAX_SIZE, Settings};
-use crate::picture::Photo;
+use crate::picture::{Photo, fonts};
 use crate::yolo::Head;
 
 /// Smallest input side that is offered.
@@ -143,7 +143,11 @@ fn picture_name(ui: &mut Ui, photo: &Photo) {
         .path
         .as_ref()
         .map_or_else(|| photo.name.clone(), |p| p.display().to_string());
-    cut(ui, egui::RichText::new(&photo.name).strong()).on_hover_text(place);
+    cut(
+        ui,
+        egui::RichText::new(fonts::legible(&photo.name)).strong(),
+    )
+    .on_hover_text(place);
     ui.weak(format!("{} × {}", photo.width, photo.height));
     if !photo.notes.is_empty() {
         theme::badge(ui, "changed on opening").on_hover_text(photo.notes.join("\n"));
@@ -161,7 +165,11 @@ fn model_name(ui: &mut Ui, model: &Model) {
         model.report.parameters,
         model.classes.len(),
     );
-    cut(ui, egui::RichText::new(&model.name).strong()).on_hover_text(about);
+    cut(
+        ui,
+        egui::RichText::new(fonts::legible(&model.name)).strong(),
+    )
+    .on_hover_text(about);
     let random = model.random_rows().len();
     if model.card.random || model.report.found == 0 {
         theme::badge(ui, "random weights")

@@ -202,7 +202,7 @@ fn write(folder: &Path, outcome: &Outcome, report: &[u8]) -> Result<()> {
         let mechanism = layer.trace.mechanism().id;
         for view in layer.trace.views() {
             let answer = Answer::from(view);
-            let figure = engine::answer_figure(&outcome.scene, layer, &answer, &look);
+            let figure = engine::answer_figure(&outcome.scene, layer.as_ref(), &answer, &look);
             let name = format!("L{row}.{mechanism}.{}.png", answer.view.name);
             files.write(&name, &figure.png(FIGURE_SCALE)?)?;
         }

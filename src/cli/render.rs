@@ -55,5 +55,6 @@ fn computed(outcome: &Outcome) -> Computed<'_> {
         scene: &outcome.scene,
         traces: &outcome.traces,
         detected: Some(&outcome.detected),
+        features: outcome.features.as_deref(),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Detected, LayerTrace, Placement, Scene};
+use super::{Detected, FeatureMaps, LayerTrace, Placement, Scene};
+use crate::attention::MapSize;
 use crate::attention::view::{self, Answer, MarkKind, View};
 use crate::picture::{
     Bars, Body, Coloring, Figure, Gallery, Heat, LabelledBox, Link, Look, Mark, Matrix, Overlay,
@@ -19,9 +20,18 @@ const RELATED: [u8; 3] = [0, 214, 214];
 /// The look is that of the picture; of what stands beside, maps of the same quantity share it, and
 /// its colours hold for all. Under [`RangeRule::Shared`](crate::picture::RangeRule::Shared) the maps of the answer share their range;
 /// to share that of other panes, lock the look to it.
-pub fn answer_figure(scene: &Scene, layer: &LayerTrace, answer: &Answer, look: &Look) -> Figure {
-    let painter = Painter::new(scene, layer, answer, look);
-    let mut caption = view_caption(scene, layer, &answer.view);
+pub fn answer_figure(
+    scene: &Scene,
+    about: impl Into<About>,
+    answer: &Answer,
+    look: &Look,
+) -> Figure {
+    let about = about.into();
+    let painter = Painter::new(scene, about.map, answer, look);
+    let mut caption = format!(
+        "{}. Row {} of {}{}.",
+        answer.view.caption, about.row, scene.model.name, about.words
+    );
     let body = painter.body(&answer.view.body);
     if let (view::Body::Overlay(o), Body::Overlay(shown)) = (&answer.view.body, &body) {
         caption += &match o.marks.len() - shown.marks.len() {
@@ -38,9 +48,47 @@ pub fn answer_figure(scene: &Scene, layer: &LayerTrace, answer: &Answer, look: &
         title: answer.view.title.clone(),
         chosen: answer.chosen.clone(),
         caption,
-        badge: (!layer.badges.is_empty()).then(|| layer.badges.join("; ")),
+        badge: (!about.badges.is_empty()).then(|| about.badges.join("; ")),
         body,
         beside: beside.collect(),
+    }
+}
+
+/// What an answer is about.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Row of the network.
+    row: usize,
+    /// Its feature map.
+    map: MapSize,
+    /// Why it should be read with care.
+    badges: Vec<String>,
+    /// Mechanism and knobs.
+    words: String,
+}
+
+impl From<&LayerTrace> for About {
+    fn from(layer: &LayerTrace) -> Self {
+        let title = layer.trace.mechanism().title.to_lowercase();
+        let knobs = layer.legal.values.iter();
+        let knobs = knobs.map(|(name, value)| format!(", {name} {value}"));
+        Self {
+            row: layer.row,
+            map: layer.trace.map(),
+            badges: layer.badges.clone(),
+            words: format!(", {title}{}", knobs.collect::<String>()),
+        }
+    }
+}
+
+impl From<&FeatureMaps> for About {
+    fn from(features: &FeatureMaps) -> Self {
+        Self {
+            row: features.row,
+            map: features.maps.size(),
+            badges: features.badges.clone(),
+            words: format!(", {}", features.module),
+        }
     }
 }
 
@@ -56,7 +104,7 @@ struct Painter<'a> {
 }
 
 impl<'a> Painter<'a> {
-    fn new(scene: &'a Scene, layer: &LayerTrace, answer: &Answer, look: &'a Look) -> Self {
+    fn new(scene: &'a Scene, map: MapSize, answer: &Answer, look: &'a Look) -> Self {
         let numbers = |view: &'_ View| -> Option<(&'static str, Range)> {
             let (quantity, values) = match &view.body {
                 view::Body::Overlay(o) => o.heat.as_ref().map(|h| (h.quantity, &h.values))?,
@@ -73,7 +121,7 @@ impl<'a> Painter<'a> {
         });
         Self {
             scene,
-            place: scene.place(layer.trace.map()),
+            place: scene.place(map),
             look,
             quantity: main.map(|(quantity, _)| quantity),
             shared: alike.map(|(_, range)| range).reduce(Range::union),
@@ -157,21 +205,6 @@ impl<'a> Painter<'a> {
             ..Overlay::new(scene.photo.clone())
         }
     }
-}
-
-/// What is seen, and the row, model and knobs that made it.
-fn view_caption(scene: &Scene, layer: &LayerTrace, view: &View) -> String {
-    let mut caption = format!(
-        "{}. Row {} of {}, {}",
-        view.caption,
-        layer.row,
-        scene.model.name,
-        layer.trace.mechanism().title.to_lowercase()
-    );
-    for (name, value) in &layer.legal.values {
-        caption += &format!(", {name} {value}");
-    }
-    caption + "."
 }
 
 /// The photograph with its detections as a figure; the selected one, by its place in the list, is

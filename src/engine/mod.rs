@@ -21,7 +21,7 @@ mod worker;
 pub use device::{DeviceChoice, OpenDevice};
 pub use evaluate::{EVALUATED, Evaluation, Examination};
 pub use features::{Channels, FeatureMaps};
-pub use figures::{answer_figure, class_name, detections_figure};
+pub use figures::{About, answer_figure, class_name, detections_figure};
 pub use numbers::{answer_arrays, view_csv};
 pub use outcome::{Detected, LayerTrace, Outcome, Placement, Scene, Timing};
 pub use probe::{MAX_PROBES, Probe, attach};

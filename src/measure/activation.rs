@@ -29,6 +29,15 @@ impl Activation {
         }
     }
 
+    /// Short name in view files.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::MeanAbsolute => "mean_magnitude",
+            Self::Maximum => "maximum",
+            Self::Variance => "variance",
+        }
+    }
+
     /// What it finds, in a sentence.
     pub fn help(self) -> &'static str {
         match self {

@@ -8,11 +8,18 @@ use super::{asked, first_look, middle_unit, unit};
 use crate::attention::view::Answer;
 use crate::attention::{Attention, MECHANISMS, Watch};
 use crate::checkpoint::Model;
-use crate::engine::{self, Detected, LayerTrace, Scene, Settings, Snapshot};
+use crate::engine::{self, About, Detected, FeatureMaps, LayerTrace, Scene, Settings, Snapshot};
+use crate::measure::Activation;
 use crate::picture::{Figure, Look, RangeRule};
 
 /// Id of the pane that shows the detections.
 pub const DETECTIONS: &str = "detections";
+/// Id of the pane that shows the feature maps of any row.
+pub const LAYERS: &str = "layers";
+/// What feature maps are sorted by if it is only their number.
+pub const BY_NUMBER: &str = "number";
+/// Feature maps on one page: more could not be told apart.
+const MOST_MAPS: usize = 64;
 
 /// What a figure is made from.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +30,8 @@ pub struct Computed<'a> {
     pub traces: &'a BTreeMap<usize, Arc<LayerTrace>>,
     /// Detections.
     pub detected: Option<&'a Detected>,
+    /// Feature maps of the row that is looked at.
+    pub features: Option<&'a FeatureMaps>,
 }
 
 impl<'a> Computed<'a> {
@@ -32,6 +41,7 @@ impl<'a> Computed<'a> {
             scene: snapshot.scene.as_ref()?,
             traces: &snapshot.traces,
             detected: snapshot.detected.as_deref(),
+            features: snapshot.features.as_deref(),
         })
     }
 }
@@ -39,7 +49,7 @@ impl<'a> Computed<'a> {
 impl View {
     /// Whether a figure can be made of a pane.
     pub fn draws(pane: &str) -> bool {
-        pane == DETECTIONS || MECHANISMS.iter().any(|m| m.id == pane)
+        pane == DETECTIONS || pane == LAYERS || MECHANISMS.iter().any(|m| m.id == pane)
     }
 
     /// The settings of a run that computes what the view shows.
@@ -51,6 +61,7 @@ impl View {
             shown.then(|| (row, Watch::Focus(unit.into_iter().collect())))
         };
         settings.watch = model.network.attention().filter_map(of).collect();
+        settings.features = self.selection.layer.filter(|_| self.pane == LAYERS);
         settings
     }
 
@@ -83,9 +94,9 @@ impl View {
             let selected = self.selection.detection;
             return Ok(engine::detections_figure(of.scene, detected, selected));
         }
-        let (layer, answer) = self.answered(of)?;
+        let (about, answer) = self.answered(of)?;
         let look = self.look(&answer);
-        let mut figure = engine::answer_figure(of.scene, layer, &answer, &look);
+        let mut figure = engine::answer_figure(of.scene, about, &answer, &look);
         figure.select_channel(self.selection.channel);
         Ok(figure)
     }
@@ -94,7 +105,20 @@ impl View {
     ///
     /// # Errors
     /// As [`View::figure`].
-    pub fn answered<'a>(&self, of: Computed<'a>) -> Result<(&'a LayerTrace, Answer), String> {
+    pub fn answered(&self, of: Computed<'_>) -> Result<(About, Answer), String> {
+        if self.pane == LAYERS {
+            let features = of.features.ok_or("no feature maps were computed")?;
+            let sorted = self.asking.get(LAYERS).and_then(|a| a.question.clone());
+            let by = match sorted.as_deref() {
+                Some(BY_NUMBER) => None,
+                id => {
+                    let known = Activation::ALL.into_iter();
+                    let chosen = known.into_iter().find(|by| Some(by.id()) == id);
+                    Some(chosen.unwrap_or_default())
+                }
+            };
+            return Ok((features.into(), features.answer(by, MOST_MAPS)));
+        }
         let (layer, title) = self.layer(of)?;
         let trace = layer.trace.as_ref();
         let place = of.scene.place(trace.map());
@@ -106,7 +130,7 @@ impl View {
         let asked = asked(&self.selection, asking, question, layer.row, trace, place);
         let answer = trace.answer(question.id, &asked);
         let answer = answer.ok_or_else(|| format!("the {} was not computed", question.title))?;
-        Ok((layer, answer))
+        Ok((layer.into(), answer))
     }
 
     /// How the maps of the view look.
@@ -126,7 +150,7 @@ impl View {
             let known: Vec<&str> = MECHANISMS.iter().map(|m| m.id).collect();
             let known = known.join(", ");
             return Err(format!(
-                "no figure can be made of the pane “{}”; there are {DETECTIONS}, {known}",
+                "no figure can be made of the pane “{}”; there are {DETECTIONS}, {LAYERS}, {known}",
                 self.pane
             ));
         };

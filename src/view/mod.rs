@@ -16,7 +16,7 @@ pub use asking::{Asking, asked, first_look, middle_unit, unit};
 pub use camera::Camera;
 pub use examples::{EXAMPLES, Example};
 pub use export::Export;
-pub use figure::{Computed, DETECTIONS};
+pub use figure::{BY_NUMBER, Computed, DETECTIONS, LAYERS};
 pub use file::{Known, View, ViewFile};
 pub use selection::Selection;
 pub use source::{ModelSource, PhotoSource, lasting};

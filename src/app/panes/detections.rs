@@ -10,6 +10,7 @@ use super::parts::class_color;
 use crate::app::canvas::{Canvas, Labels, Shown, cross, frame};
 use crate::app::pane::{Context, Pane};
 use crate::engine::{Detected, Scene};
+use crate::picture::fonts;
 use crate::picture::numbers::value_label;
 use crate::yolo::{self, Detection};
 
@@ -137,8 +138,10 @@ fn pointer_text(shown: &Shown) -> String {
 }
 
 fn class_name(scene: &Scene, class: usize) -> String {
-    let name = scene.model.classes.get(class).cloned();
-    name.unwrap_or_else(|| format!("class {class}"))
+    match scene.model.classes.get(class) {
+        Some(name) => fonts::legible(name).into_owned(),
+        None => format!("class {class}"),
+    }
 }
 
 fn title(scene: &Scene, d: &Detection) -> String {

@@ -2,6 +2,7 @@
 
 mod controls;
 mod follow;
+mod glyph;
 mod overlay;
 mod words;
 
@@ -212,6 +213,12 @@ impl AttentionPane {
         }
         layer::notes(ui, areas.canvas, &seen.layer.of.badges, seen.stale);
         let pointer = words::pointer(seen, &shown, value.zip(quantity));
+        if areas.side.is_none() {
+            // What would stand beside the picture has no room there.
+            if let Some(answer) = self.under(seen, Some(&shown)) {
+                glyph::in_corner(&shown, &answer.beside);
+            }
+        }
         self.canvas = name;
         let hand = self.column(ui, cx, seen, &areas, Some(&shown));
         self.lines(ui, seen, &areas, &hand, pointer);
@@ -254,15 +261,7 @@ impl AttentionPane {
         let Some(rect) = areas.side else {
             return Hand::default();
         };
-        let hover = shown.and_then(|s| seen.layer.place.cell(s.hover?));
-        let under = hover.and_then(|cell| {
-            let asked = Asked {
-                cell: Some(cell),
-                ..seen.asked.clone()
-            };
-            let make = || seen.trace.answer(seen.question.id, &asked);
-            self.under.get(seen.key(&asked), make).clone()
-        });
+        let under = self.under(seen, shown);
         let answer = under.or_else(|| self.held(seen).cloned());
         let views = answer.map_or_else(Vec::new, |a| a.beside);
         self.beside.resize_with(views.len(), Bodies::default);
@@ -273,6 +272,17 @@ impl AttentionPane {
         });
         follow::take(cx, seen, &hand);
         hand
+    }
+
+    /// The answer about the cell under the pointer.
+    fn under(&mut self, seen: &Seen<'_>, shown: Option<&Shown>) -> Option<Answer> {
+        let cell = seen.layer.place.cell(shown?.hover?)?;
+        let asked = Asked {
+            cell: Some(cell),
+            ..seen.asked.clone()
+        };
+        let make = || seen.trace.answer(seen.question.id, &asked);
+        self.under.get(seen.key(&asked), make).clone()
     }
 
     /// The two lines at the bottom.

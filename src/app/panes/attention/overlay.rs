@@ -34,6 +34,8 @@ pub fn paint(
     pen.borders(&overlay.outline, QUERY, 3.0);
     for mark in &overlay.marks {
         match mark.kind {
+            // What is outlined needs no frame around it.
+            MarkKind::Query if !overlay.outline.is_empty() => {}
             MarkKind::Query => pen.frame(mark.rect, QUERY, 3.0),
             MarkKind::Related => pen.frame(mark.rect, RELATED, 2.5),
         }

@@ -21,8 +21,9 @@ use crate::engine::{Channels, FeatureMaps, RowInfo, Scene, Settings, rows};
 use crate::measure::Activation;
 use crate::picture::numbers::value_label;
 use crate::picture::{Coloring, Range, RangeRule, range_words};
+use crate::view;
 
-const ID: &str = "layers";
+const ID: &str = view::LAYERS;
 /// From this width on the list stands beside the maps, otherwise above them.
 const WIDE: f32 = 620.0;
 /// Most width of the list.
@@ -67,6 +68,19 @@ impl Sorting {
 
     fn name(self) -> &'static str {
         self.measure().map_or("channel number", Activation::name)
+    }
+
+    /// Short name in view files.
+    fn id(self) -> &'static str {
+        self.measure().map_or(view::BY_NUMBER, Activation::id)
+    }
+
+    /// What is set.
+    fn set(cx: &Context<'_>) -> Self {
+        let id = cx.asking.get(ID).and_then(|a| a.question.as_deref());
+        let all = Activation::ALL.into_iter().map(Self::By);
+        let mut all = all.chain([Self::Number]);
+        all.find(|s| Some(s.id()) == id).unwrap_or_default()
     }
 }
 
@@ -129,6 +143,7 @@ impl Layers {
         if chosen != cx.selection.layer {
             self.enlarged = None;
         }
+        self.order_by = Sorting::set(cx);
         let info = cx.selection.layer.and_then(|row| listed.get(row)).cloned();
         let Some(info) = info else {
             return;
@@ -242,7 +257,7 @@ impl Layers {
                     self.enlarged = None;
                 }
             } else {
-                self.sorting(ui);
+                self.sorting(ui, cx);
             }
             let look = parts::look_of(cx, ID, first_look());
             common_switch(ui, look);
@@ -253,7 +268,7 @@ impl Layers {
         });
     }
 
-    fn sorting(&mut self, ui: &mut Ui) {
+    fn sorting(&mut self, ui: &mut Ui, cx: &mut Context<'_>) {
         let combo = ComboBox::from_id_salt("sorted by")
             .selected_text(self.order_by.name())
             .width(112.0)
@@ -266,6 +281,8 @@ impl Layers {
                 ui.selectable_value(&mut self.order_by, number, number.name())
                     .on_hover_text("In the order in which the layer puts them out");
             });
+        let asking = cx.asking.entry(ID.to_owned()).or_default();
+        asking.question = Some(self.order_by.id().to_owned());
         combo
             .response
             .accessible_name("sorted by")
