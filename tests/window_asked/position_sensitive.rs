@@ -1,7 +1,8 @@
 //! Questions to position-sensitive attention in rows 12 and 25: map 10 × 10, one attention with
 //! two heads.
 
-use egui_kittest::kittest::Queryable;
+use egui::accesskit::Role;
+use egui_kittest::kittest::{NodeT, Queryable};
 
 use crate::reading::{Hands, heads_are};
 use crate::traces::traces;
@@ -27,8 +28,6 @@ fn hands() -> Hands<'static> {
 
 /// Goes to another layer by hand.
 fn go(hands: &mut Hands<'_>, row: usize) {
-    use egui::accesskit::Role;
-    use egui_kittest::kittest::NodeT;
     hands
         .harness
         .get_by_role_and_label(Role::ComboBox, "layer")

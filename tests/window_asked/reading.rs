@@ -2,7 +2,7 @@
 
 use attnscope::engine::Outcome;
 use egui::accesskit::Role;
-use egui::{Pos2, Rect};
+use egui::{Pos2, Rect, pos2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 
@@ -105,12 +105,9 @@ pub fn words(harness: &Harness<'_, Window>, within: Rect) -> Vec<(Pos2, String)>
     all
 }
 
-/// The lines of the table below the words of its head, from left to right.
-pub fn lines_below(harness: &Harness<'_, Window>, head: &str, count: usize) -> Vec<Vec<String>> {
-    let head = harness.get_by_label(head).rect();
-    let below = Rect::everything_below(head.bottom());
-    let mut found = words(harness, below);
-    found.retain(|(at, _)| at.x >= head.left() - 1.0);
+/// The words within a rectangle, line by line from left to right.
+pub fn lines(harness: &Harness<'_, Window>, within: Rect) -> Vec<Vec<String>> {
+    let mut found = words(harness, within);
     found.sort_by(|a, b| a.0.y.total_cmp(&b.0.y));
     let mut lines: Vec<(f32, Vec<(f32, String)>)> = Vec::new();
     for (at, word) in found {
@@ -123,7 +120,16 @@ pub fn lines_below(harness: &Harness<'_, Window>, head: &str, count: usize) -> V
         line.sort_by(|a, b| a.0.total_cmp(&b.0));
         line.into_iter().map(|(_, word)| word).collect()
     };
-    lines.into_iter().take(count).map(in_order).collect()
+    lines.into_iter().map(in_order).collect()
+}
+
+/// The first lines of the table whose head begins with this word.
+pub fn lines_below(harness: &Harness<'_, Window>, head: &str, count: usize) -> Vec<Vec<String>> {
+    let head = harness.get_by_label(head).rect();
+    let from = pos2(head.left() - 1.0, head.bottom());
+    let mut all = lines(harness, Rect::from_min_max(from, pos2(f32::MAX, f32::MAX)));
+    all.truncate(count);
+    all
 }
 
 /// The middle of a cell of a matrix that is seen as an image.

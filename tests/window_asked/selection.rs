@@ -5,7 +5,7 @@ use egui::{Rect, Theme};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 
-use crate::reading::{Hands, shows, words};
+use crate::reading::{Hands, lines, shows};
 use crate::traces::traces;
 use crate::window::{Window, cat};
 use crate::{SIZE, cell, open};
@@ -78,24 +78,6 @@ fn a_press_in_one_pane_is_selected_in_every_other() {
     }
 }
 
-/// All lines of a pane from left to right.
-fn lines(harness: &Harness<'_, Window>) -> Vec<Vec<String>> {
-    let mut found = words(harness, Rect::EVERYTHING);
-    found.sort_by(|a, b| a.0.y.total_cmp(&b.0.y));
-    let mut lines: Vec<(f32, Vec<(f32, String)>)> = Vec::new();
-    for (at, word) in found {
-        match lines.last_mut().filter(|l| (l.0 - at.y).abs() < 4.0) {
-            Some(line) => line.1.push((at.x, word)),
-            None => lines.push((at.y, vec![(at.x, word)])),
-        }
-    }
-    let in_order = |(_, mut line): (f32, Vec<(f32, String)>)| {
-        line.sort_by(|a, b| a.0.total_cmp(&b.0));
-        line.into_iter().map(|(_, word)| word).collect()
-    };
-    lines.into_iter().map(in_order).collect()
-}
-
 /// What a layer says of the place: the lines below its title.
 fn facts(lines: &[Vec<String>], row: usize) -> Vec<[String; 2]> {
     let title = format!("row {row} ");
@@ -125,7 +107,7 @@ fn the_pressed_place_is_told_in_words_and_numbers() {
     let [r, g, b] = photo.get_pixel(PIXEL[0] as u32, PIXEL[1] as u32).0;
     harness.get_by_label(&format!("px 222, 128 · red {r}, green {g}, blue {b}"));
     harness.get_by_label_contains("in the box of cat 0.6");
-    let lines = lines(&harness);
+    let lines = lines(&harness, Rect::EVERYTHING);
 
     let tokens = facts(&lines, 5);
     let [y, x] = cell(cat(), [40, 40], PIXEL);

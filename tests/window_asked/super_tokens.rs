@@ -3,7 +3,7 @@
 use attnscope::attention::super_token::SuperTokenTrace;
 use egui::accesskit::Role;
 use egui::{Rect, vec2};
-use egui_kittest::kittest::Queryable;
+use egui_kittest::kittest::{NodeT, Queryable};
 
 use crate::reading::{Hands, entropy, heads_are, matrix_cell, shows, words};
 use crate::traces::{Traces, three_iterations, traces};
@@ -296,12 +296,12 @@ fn heads_of_a_super_token_are_compared() {
     };
     let next = most(&heads[2]);
     let name = format!("super token {next}");
-    let link = hands.harness.get_all_by_role(Role::Link);
-    let link = link.into_iter().find(|n| {
-        use egui_kittest::kittest::NodeT;
-        n.accesskit_node().label() == Some(name.clone())
-    });
-    link.unwrap().click();
+    hands
+        .harness
+        .get_all_by_role(Role::Link)
+        .find(|node| node.accesskit_node().label().as_ref() == Some(&name))
+        .unwrap()
+        .click();
     hands.harness.run_ok();
     assert_eq!(hands.unit(ROW), next);
 }
