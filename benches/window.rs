@@ -137,7 +137,7 @@ fn every_pane_in_sight() -> String {
     let all = panes.iter().map(|p| tiles.insert_pane(p.id().to_owned()));
     let all = all.collect();
     let root = tiles.insert_grid_tile(all);
-    let tree = egui_tiles::Tree::new("panes", root, tiles);
+    let tree = egui_tiles::Tree::new(egui::Id::unique("panes"), root, tiles);
     let kept = serde_json::to_value(Kept::default()).and_then(|mut kept| {
         kept["layout"] = serde_json::to_value(tree)?;
         kept["settings"]["size"] = 640.into();

@@ -18,7 +18,7 @@ fn export(harness: &mut Harness<'_, App>, form: &str, path: &Path) {
     harness.get_by_role_and_label(Role::Button, form).click();
     harness.run_steps(2);
     harness
-        .get_by_role_and_label(Role::TextInput, "file to write")
+        .get_by(|n| n.data().placeholder() == Some("file to write"))
         .focus();
     harness.run_steps(2);
     harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
