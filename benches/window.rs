@@ -7,7 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use attnscope::app::{App, AppOptions};
+use attnscope::app::{App, AppOptions, Kept};
+use attnscope::attention::MECHANISMS;
 use attnscope::engine::DeviceChoice;
 use egui::Role;
 use egui_kittest::Harness;
@@ -19,6 +20,10 @@ const SIZE: [f32; 2] = [1400.0, 900.0];
 const GOAL: f64 = 4.0;
 /// The same while hundreds of feature maps are scrolled.
 const FEATURES_GOAL: f64 = 16.0;
+/// The same while a hand points and presses, with every pane in sight.
+const HANDS_GOAL: f64 = 16.0;
+/// Room for every pane.
+const LARGE: [f32; 2] = [1920.0, 1200.0];
 
 fn main() {
     // `cargo test --benches` runs this too, without that word.
@@ -63,6 +68,94 @@ fn main() {
     row("layout and drawing", &mut frames, Some(GOAL));
     row("shapes to triangles", &mut triangles, None);
     feature_maps(&mut harness);
+    drop(harness);
+    hands_on();
+}
+
+/// Every pane beside the others at 640², and a hand that points at one picture after the other and
+/// presses it.
+fn hands_on() {
+    let storage = Storage(every_pane_in_sight());
+    let mut harness = Harness::builder().with_size(LARGE).build_eframe(|cc| {
+        let options = AppOptions {
+            device: DeviceChoice::Cpu,
+            ..AppOptions::default()
+        };
+        App::new(options, Some(&storage), &cc.egui_ctx).expect("a thread")
+    });
+    settle(&mut harness);
+    assert!(
+        harness.state().messages().is_empty(),
+        "{:?}",
+        harness.state().messages()
+    );
+    let [mut hovers, mut presses] = [Vec::new(), Vec::new()];
+    let canvases: Vec<egui::Rect> = MECHANISMS
+        .iter()
+        .map(|m| harness.get_by_label(&format!("{} canvas", m.title)).rect())
+        .collect();
+    for i in 0..FRAMES {
+        let canvas = canvases[i % canvases.len()];
+        // Over the middle of the picture, never the same place twice.
+        let part = egui::vec2(0.3 + 0.4 * ((i * 37 % 101) as f32 / 100.0), 0.5);
+        let at = canvas.min + part * canvas.size();
+        harness.event(egui::Event::PointerMoved(at));
+        hovers.push(timed_step(&mut harness));
+        if i % 4 > 0 {
+            continue;
+        }
+        for pressed in [true, false] {
+            harness.event(egui::Event::PointerButton {
+                pos: at,
+                button: egui::PointerButton::Primary,
+                pressed,
+                modifiers: egui::Modifiers::NONE,
+            });
+            presses.push(timed_step(&mut harness));
+        }
+        // What the press selects is drawn by the next frame in every pane.
+        presses.push(timed_step(&mut harness));
+    }
+    println!(
+        "window {} x {}, every pane in sight, input 640 x 640",
+        LARGE[0], LARGE[1]
+    );
+    row("hovering", &mut hovers, Some(HANDS_GOAL));
+    row("pressing", &mut presses, Some(HANDS_GOAL));
+}
+
+fn timed_step(harness: &mut Harness<'_, App>) -> f64 {
+    let began = cpu();
+    harness.step();
+    ms(cpu() - began)
+}
+
+/// The kept state of a window whose panes all stand beside each other, at 640².
+fn every_pane_in_sight() -> String {
+    let mut tiles = egui_tiles::Tiles::default();
+    let panes = attnscope::app::panes::all();
+    let all = panes.iter().map(|p| tiles.insert_pane(p.id().to_owned()));
+    let all = all.collect();
+    let root = tiles.insert_grid_tile(all);
+    let tree = egui_tiles::Tree::new(egui::Id::unique("panes"), root, tiles);
+    let kept = serde_json::to_value(Kept::default()).and_then(|mut kept| {
+        kept["layout"] = serde_json::to_value(tree)?;
+        kept["settings"]["size"] = 640.into();
+        serde_json::to_string(&kept)
+    });
+    kept.expect("a state that can be kept")
+}
+
+/// What the window before has kept.
+struct Storage(String);
+
+impl eframe::Storage for Storage {
+    fn get_string(&self, _key: &str) -> Option<String> {
+        Some(self.0.clone())
+    }
+    fn set_string(&mut self, _key: &str, _value: String) {}
+    fn remove_string(&mut self, _key: &str) {}
+    fn flush(&mut self) {}
 }
 
 /// The pane of all layers on a row of 256 channels: the frames in which its maps are coloured, and

@@ -1,6 +1,8 @@
 //! The window without a display: the real window is stepped frame by frame, found and moved by
 //! what its controls are called.
 
+#[path = "window_shell/export.rs"]
+mod export;
 #[path = "window_shell/files.rs"]
 mod files;
 #[path = "window_shell/layers.rs"]
