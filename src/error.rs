@@ -23,7 +23,7 @@ pub enum Error {
     #[error("{0}")]
     Setting(String),
     /// A computation failed. Reaching this is a defect of the program, not of the input.
-    #[error("the computation failed: {0}")]
+    #[error("the computation failed: {}", in_words(.0))]
     Compute(#[from] candle_core::Error),
     /// A newer wish arrived: the run stopped between two layers.
     #[error("stopped: a newer setting is waiting")]
@@ -51,5 +51,30 @@ impl Error {
         expected: impl std::fmt::Display,
     ) -> Self {
         Self::file(path.display(), problem, expected)
+    }
+}
+
+/// What candle says, without the backtrace that it carries where `RUST_BACKTRACE` is set: finding its
+/// names would read all debug information (tens of MB), and a person has no use for them.
+pub fn in_words(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => in_words(inner),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candle_s_message_stands_alone() {
+        let backtrace = Box::new(std::backtrace::Backtrace::force_capture());
+        let inner = Box::new(candle_core::Error::Msg("no such row".into()));
+        let error = candle_core::Error::WithBacktrace { inner, backtrace };
+        assert!(error.to_string().lines().count() > 1);
+        assert_eq!(in_words(&error), "no such row");
+        let shown = Error::Compute(error).to_string();
+        assert_eq!(shown, "the computation failed: no such row");
     }
 }

@@ -240,8 +240,6 @@ fn show(path: &Path) -> String {
 
 /// A problem with one file whose words may already end in what was expected.
 pub(super) fn fault(file: &str, message: &str, expected: &str) -> Error {
-    // A message of candle may carry a backtrace behind its first line.
-    let message = message.lines().next().unwrap_or_default();
     match message.rsplit_once("; expected ") {
         Some((problem, expected)) => Error::file(file, problem, expected),
         None => Error::file(file, message, expected),

@@ -7,6 +7,7 @@ use super::detect::{Detect, DetectSpec};
 use super::network::{BlockModule, Layer, Module};
 use super::{Config, Row};
 use crate::attention::{Arg, BuildArgs, Given, Notes, mechanism_of};
+use crate::error::in_words;
 use crate::kernels::Activation;
 
 /// Limits on single rows, far beyond any detector.
@@ -204,7 +205,7 @@ impl<'a> Builder<'a> {
             legacy: self.legacy_head,
         };
         let source = Source::new(vb.clone(), &row.attributes);
-        let detect = Detect::load(&source, spec, &self.notes).map_err(|e| e.to_string())?;
+        let detect = Detect::load(&source, spec, &self.notes).map_err(|e| in_words(&e))?;
         Ok(Module::Detect(detect))
     }
 

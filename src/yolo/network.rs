@@ -106,9 +106,6 @@ impl Network {
                     break;
                 }
                 Err(e) => {
-                    // A message of candle may carry a backtrace behind its first line.
-                    let e = e.to_string();
-                    let e = e.lines().next().unwrap_or_default();
                     return Err(format!("row {i} ({module}): {e}"));
                 }
             }

@@ -17,6 +17,7 @@ use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::{Array, Attention, BuildArgs, Knobs, Legal, MapSize, Mechanism, Watch, Watched};
+use crate::error::in_words;
 use crate::kernels;
 
 pub use trace::PolarizedTrace;
@@ -112,7 +113,7 @@ fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>, String> {
         "SequentialPolarizedSelfAttention" => Form::Sequential,
         _ => Form::Parallel,
     };
-    let layer = load(c, form, &b.weights).map_err(|e| e.to_string())?;
+    let layer = load(c, form, &b.weights).map_err(|e| in_words(&e))?;
     if b.weights.contains_tensor("sp_wq.weight") {
         b.notes.add(
             "read in its current form, with a softmax over the pooled query; older copies of the \

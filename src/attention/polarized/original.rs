@@ -13,6 +13,7 @@ use super::{EPS, Form, MECHANISM, PolarizedTrace};
 use crate::attention::{
     Array, Attention, BuildArgs, Knobs, Legal, MapSize, Mechanism, Watch, Watched,
 };
+use crate::error::in_words;
 use crate::kernels;
 
 /// The layer.
@@ -49,7 +50,7 @@ pub(super) fn build(b: &BuildArgs<'_>) -> std::result::Result<Box<dyn Attention>
     if form == Form::Sequential && !b.channels.is_multiple_of(8) {
         return Err(format!("{} channels; expected a multiple of 8", b.channels));
     }
-    let layer = load(b.channels, form, &b.weights).map_err(|e| e.to_string())?;
+    let layer = load(b.channels, form, &b.weights).map_err(|e| in_words(&e))?;
     Ok(Box::new(layer))
 }
 

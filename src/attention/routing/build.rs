@@ -9,6 +9,7 @@ use super::project::Projections;
 use super::regions::Cut;
 use super::{Config, RoutingAttention};
 use crate::attention::{Arg, Attention, BuildArgs, Given};
+use crate::error::in_words;
 
 /// Largest hyperparameters that are taken at their word; knobs move them further.
 const MAX_N_WIN: usize = 4096;
@@ -91,8 +92,8 @@ pub(super) fn build(b: &BuildArgs<'_>) -> Result<Box<dyn Attention>, String> {
     let projections = reader.projections(&config)?;
     let block = if is_block { Some(block(b)?) } else { None };
     Ok(Box::new(RoutingAttention {
-        projections: projections.map_err(|e| e.to_string())?,
-        block: block.transpose().map_err(|e| e.to_string())?,
+        projections: projections.map_err(|e| in_words(&e))?,
+        block: block.transpose().map_err(|e| in_words(&e))?,
         config,
     }))
 }

@@ -7,6 +7,7 @@ use super::around::{Around, BN_EPS, Layer, norm};
 use super::refine::Refine;
 use super::{MAX_ITERATIONS, MAX_SIDE, SuperTokenAttention};
 use crate::attention::{Arg, Attention, BuildArgs, Given};
+use crate::error::in_words;
 
 /// Where the hyperparameters stand among the arguments of a row.
 struct Places {
@@ -76,7 +77,7 @@ pub(super) fn build(b: &BuildArgs<'_>) -> Result<Box<dyn Attention>, String> {
     for constant in ["unfold.weights", "fold.weights"] {
         if weights.contains_tensor(constant) {
             let taken = weights.get((9, 1, 3, 3), constant);
-            taken.map_err(|e| e.to_string())?;
+            taken.map_err(|e| in_words(&e))?;
         }
     }
     Ok(Box::new(SuperTokenAttention {
@@ -84,7 +85,7 @@ pub(super) fn build(b: &BuildArgs<'_>) -> Result<Box<dyn Attention>, String> {
         default_size: size.size([8, 8], MAX_SIDE)?,
         default_iterations: n_iter.count(Some(1), MAX_ITERATIONS)?,
         refine: refine(b, &places, &weights, if is_layer { 1 } else { 8 })?,
-        around: around.map_err(|e| e.to_string())?,
+        around: around.map_err(|e| in_words(&e))?,
     }))
 }
 
@@ -132,7 +133,7 @@ fn refine(
         return Ok(Refine::Identity);
     }
     if attends == Some(false) || (attends.is_none() && has_mixer && !has_attention) {
-        return Refine::mixer(&vb, c).map_err(|e| e.to_string());
+        return Refine::mixer(&vb, c).map_err(|e| in_words(&e));
     }
     let heads = hyper(
         b,
@@ -159,7 +160,7 @@ fn refine(
         .or(b.args.get(next + 1))
         .number()?;
     let biased = bias || vb.contains_tensor("qkv.bias");
-    Refine::attention(&vb, c, heads, scale, biased).map_err(|e| e.to_string())
+    Refine::attention(&vb, c, heads, scale, biased).map_err(|e| in_words(&e))
 }
 
 /// What the layer of STViT has around its attention.

@@ -4,6 +4,7 @@ use candle_core::Result as Tried;
 
 use super::{Block, Source, cib, conv, csp, pool, psa};
 use crate::attention::Given;
+use crate::error::in_words;
 use crate::yolo::{Config, Row};
 
 /// Limits on single rows, far beyond any detector.
@@ -118,7 +119,7 @@ impl Built {
         factor: f64,
     ) -> Result<Self, String> {
         Ok(Self {
-            block: Box::new(block.map_err(|e| e.to_string())?),
+            block: Box::new(block.map_err(|e| in_words(&e))?),
             channels,
             factor,
         })
