@@ -110,6 +110,7 @@ impl App {
                 self.session.set_photo(*photo);
                 self.take_model(*model);
                 self.kept.set_view(file.view.clone());
+                self.view_arrives = true;
                 self.history = History::new(&self.kept.settings);
                 self.kept.layout.show_pane(&file.view.pane);
             }
