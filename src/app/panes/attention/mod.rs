@@ -115,7 +115,14 @@ impl AttentionPane {
         let Some(question) = asking.question(trace, pressed) else {
             return;
         };
-        controls::show(ui, cx, &layer, question, self.heat.coloring());
+        let bare = |a: &Answer| !words::has_colors(a);
+        let bare = self
+            .answer
+            .kept()
+            .and_then(Option::as_ref)
+            .is_some_and(bare);
+        let shown = (!bare).then(|| self.heat.coloring());
+        controls::show(ui, cx, &layer, question, shown);
         // The controls may have chosen another one.
         let asking = cx.asking.entry(id.to_owned()).or_default();
         let Some(question) = asking.question(trace, pressed) else {
