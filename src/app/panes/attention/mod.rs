@@ -21,7 +21,7 @@ use crate::attention::{MapSize, Mechanism, Trace};
 use crate::view;
 
 /// Width of the column beside the picture, in points.
-const COLUMN: f32 = 196.0;
+const COLUMN: f32 = 210.0;
 
 /// What decides an answer.
 type AnswerKey = (TraceKey, &'static str, Asked);
@@ -115,7 +115,7 @@ impl AttentionPane {
         let Some(question) = asking.question(trace, pressed) else {
             return;
         };
-        let bare = |a: &Answer| !words::has_colors(a);
+        let bare = |a: &Answer| !words::has_look(a);
         let bare = self
             .answer
             .kept()

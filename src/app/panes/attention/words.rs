@@ -71,10 +71,13 @@ pub fn map_of(body: &Body) -> Option<&Heat> {
     }
 }
 
-/// Whether any part of an answer is coloured, so that the look matters.
-pub fn has_colors(answer: &Answer) -> bool {
+/// Whether the look can matter: any part is coloured, or lies over the photograph, where the next
+/// press brings a map and must not move the picture.
+pub fn has_look(answer: &Answer) -> bool {
     let views = std::iter::once(&answer.view).chain(&answer.beside);
-    views.into_iter().any(|view| colored(&view.body).is_some())
+    views
+        .into_iter()
+        .any(|view| matches!(view.body, Body::Overlay(_)) || colored(&view.body).is_some())
 }
 
 /// What the colours of a body stand for, if it has colours.

@@ -10,10 +10,17 @@ use crate::app::panes::parts::class_color;
 use crate::attention::view::Curves;
 use crate::picture::numbers::value_label;
 
+/// In less height the curves need the room that the names of the axes would take.
+const LEAST: f32 = 100.0;
+
 /// Draws curves in all the room there is.
 pub fn show(ui: &mut Ui, curves: &Curves) -> Hand {
-    // Above the plot: in a small pane a legend inside it would hide the curves.
-    legend(ui, curves);
+    if curves.series.len() > 1 {
+        // Above the plot: in a small pane a legend inside it would hide the curves.
+        legend(ui, curves);
+    }
+    let roomy = ui.available_height() > LEAST;
+    let label = |text| if roomy { text } else { "" };
     let plot = Plot::new("curves")
         .min_size(egui::vec2(60.0, 40.0))
         .allow_drag(false)
@@ -21,8 +28,8 @@ pub fn show(ui: &mut Ui, curves: &Curves) -> Hand {
         .allow_scroll(false)
         .allow_boxed_zoom(false)
         .allow_axis_zoom_drag(false)
-        .x_axis_label(curves.x_label)
-        .y_axis_label(curves.y_label)
+        .x_axis_label(label(curves.x_label))
+        .y_axis_label(label(curves.y_label))
         .label_formatter(|_| None);
     let shown = plot.show(ui, |plot| {
         for (i, (name, points)) in curves.series.iter().enumerate() {
