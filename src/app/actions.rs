@@ -219,7 +219,8 @@ impl App {
             Some(PhotoSource::File(path)) => path.parent().map(std::path::Path::to_owned),
             _ => None,
         };
-        self.export = Some(ExportDialog::new(pane, folder));
+        let photo = self.session.photo().map(|p| p.name.as_str());
+        self.export = Some(ExportDialog::new(pane, photo, folder));
     }
 
     /// Writes or copies what was asked for, beside the window.
