@@ -20,13 +20,15 @@ use super::planes::Geometry;
 use super::scratch::with_scratch;
 use super::unfold::{Strip, unfold};
 
-/// Floats that the unfolded strip of a task may take: less than half of a usual second cache.
-const STRIP: usize = 96 * 1024;
+/// Floats that the unfolded strip of a task may take: half of a usual second cache.
+const STRIP: usize = 128 * 1024;
 /// Pixels of a task of a 1×1 convolution.
 const IN_PLACE: usize = 4 * NR;
 
 /// Tasks per thread, so that one that starts late is not waited for.
 const TASKS: usize = 4;
+/// Cycles that it takes to unfold a value, and to multiply a lane by one column of a block (measured).
+const CYCLES: [f64; 2] = [1.0, 4.0];
 
 /// Weights in the order the tiles read them.
 pub(super) struct PackedConv {
@@ -117,10 +119,14 @@ impl PackedConv {
         });
         let taps: Vec<usize> = taps.collect();
         let taps = Table::new(&taps);
-        // The work is strip by strip, block by block; each task takes an equal stretch of it.
+        // The work is strip by strip, block by block; each task takes an equal stretch of it: whole strips, where these
+        // come out even, or else some would be unfolded twice.
         let blocks = self.group_out.div_ceil(MR);
         let work = self.groups * strips * blocks;
-        let tasks = (TASKS * rayon::current_num_threads()).min(work.div_ceil(2));
+        let tasks = match !in_place && strips.is_multiple_of(rayon::current_num_threads()) {
+            true => self.groups * strips,
+            false => (TASKS * rayon::current_num_threads()).min(work.div_ceil(2)),
+        };
         (0..tasks).into_par_iter().for_each(|task| {
             let (mut at, end) = (task * work / tasks, (task + 1) * work / tasks);
             while at < end {
@@ -147,15 +153,40 @@ impl PackedConv {
         });
     }
 
-    /// Output rows of a strip: as many as fit and leave every task a strip, the strips about equal.
+    /// Output rows of a strip: of those that fit and leave every task a strip, what takes the least time.
     fn strip_rows(&self, g: &Geometry) -> usize {
-        let fits = |rows: usize| self.group_in * Strip { geometry: g, rows }.channel() <= STRIP;
-        let tasks = TASKS * rayon::current_num_threads();
-        let most = (1..=g.out_height.div_ceil(tasks))
-            .take_while(|&rows| fits(rows))
-            .last()
-            .unwrap_or(1);
-        g.out_height.div_ceil(g.out_height.div_ceil(most))
+        let threads = rayon::current_num_threads();
+        let blocks = self.group_out.div_ceil(MR);
+        let time = |rows: usize| {
+            let strip = Strip { geometry: g, rows };
+            let strips = g.out_height.div_ceil(rows);
+            let lanes: usize = strip
+                .tiles(rows)
+                .map(|(_, count)| count.div_ceil(LANE))
+                .sum();
+            let product = CYCLES[1] * (self.kernel * self.kernel * blocks * lanes) as f64;
+            let unfolding = CYCLES[0] * strip.channel() as f64;
+            // Strips that do not come out even are divided, and unfolded by both that have a part.
+            let turns = strips as f64 / threads as f64;
+            let again = if strips.is_multiple_of(threads) {
+                0
+            } else {
+                TASKS
+            };
+            turns * product + (turns + again as f64) * unfolding
+        };
+        let fits = |rows: &usize| {
+            let strip = Strip {
+                geometry: g,
+                rows: *rows,
+            };
+            *rows == 1 || self.group_in * strip.channel() <= STRIP
+        };
+        let most = g.out_height.div_ceil(TASKS * threads);
+        let best = (1..=most)
+            .filter(fits)
+            .min_by(|a, b| time(*a).total_cmp(&time(*b)));
+        best.unwrap_or(1)
     }
 }
 
