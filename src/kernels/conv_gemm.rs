@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::activation::Activation;
 use super::isa::{Isa, prefetch};
+use super::lanes::{self, Lanes, Program};
 use super::maps::Maps;
 use super::micro::{
     LANE, MR, NR, Slices, Strided, Table, Target, Walk, pack_rows, packed_len, tile_product_to,
@@ -80,11 +81,60 @@ impl PackedConv {
 
     /// `maps` are `[batch, in, height, width]`; the result is `[batch, out, out_height, out_width]`, as is what is added to it.
     pub(super) fn forward(&self, maps: &Maps<'_>, g: &Geometry, add: Option<&[f32]>) -> Vec<f32> {
+        self.pass(
+            maps,
+            g,
+            Pass {
+                add,
+                ..Pass::whole()
+            },
+        )
+    }
+
+    /// Whether the sums over some of the channels may be made before those over the others.
+    pub(super) fn is_pointwise(&self) -> bool {
+        self.kernel == 1 && self.groups == 1
+    }
+
+    /// The sums over the first channels only, those of `maps`, without bias and activation.
+    pub(super) fn begin(&self, maps: &Maps<'_>, g: &Geometry) -> Vec<f32> {
+        let last = false;
+        self.pass(
+            maps,
+            g,
+            Pass {
+                last,
+                ..Pass::whole()
+            },
+        )
+    }
+
+    /// The result from the channels from `first` on, those of `maps`, and the sums over those before.
+    pub(super) fn finish(
+        &self,
+        maps: &Maps<'_>,
+        g: &Geometry,
+        first: usize,
+        sums: &[f32],
+    ) -> Vec<f32> {
+        let sums = Some(sums);
+        self.pass(
+            maps,
+            g,
+            Pass {
+                first,
+                sums,
+                ..Pass::whole()
+            },
+        )
+    }
+
+    fn pass(&self, maps: &Maps<'_>, g: &Geometry, pass: Pass<'_>) -> Vec<f32> {
         let pixels = g.out_height * g.out_width;
         let out_image = self.groups * self.group_out * pixels;
         let run = |out: Parts<'_>| {
             for b in 0..maps.batch() {
-                self.image(maps.image(b), g, (out, b * out_image), add);
+                self.image(maps.image(b), g, (out, b * out_image), pass);
             }
         };
         // SAFETY: `image` writes every pixel of every channel of its image.
@@ -97,7 +147,7 @@ impl PackedConv {
         planes: &[&[f32]],
         g: &Geometry,
         (out, to): (Parts<'_>, usize),
-        add: Option<&[f32]>,
+        pass: Pass<'_>,
     ) {
         let pixels = g.out_height * g.out_width;
         let in_place = self.kernel == 1 && g.stride == 1 && g.padding == 0;
@@ -140,9 +190,12 @@ impl PackedConv {
                     pixels,
                     out,
                     to: to + group * self.group_out * pixels,
-                    add,
+                    pass,
                 };
-                let planes = &planes[group * self.group_in..(group + 1) * self.group_in];
+                let planes = match self.groups {
+                    1 => planes,
+                    _ => &planes[group * self.group_in..(group + 1) * self.group_in],
+                };
                 if in_place {
                     job.read_in_place(planes, part * IN_PLACE);
                 } else {
@@ -200,7 +253,32 @@ struct Job<'a> {
     out: Parts<'a>,
     /// Where the group's first output channel goes.
     to: usize,
+    pass: Pass<'a>,
+}
+
+/// A way over some or all of the input channels.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    /// Its first channel.
+    first: usize,
+    /// The sums over the channels before, as long as the result.
+    sums: Option<&'a [f32]>,
+    /// Whether it is the last: bias and activation belong to it.
+    last: bool,
+    /// What is added to the result.
     add: Option<&'a [f32]>,
+}
+
+impl Pass<'_> {
+    /// Over all channels.
+    fn whole() -> Self {
+        Self {
+            first: 0,
+            sums: None,
+            last: true,
+            add: None,
+        }
+    }
 }
 
 impl Job<'_> {
@@ -210,7 +288,11 @@ impl Job<'_> {
         for first in (first..self.pixels.min(first + IN_PLACE)).step_by(NR) {
             let count = NR.min(self.pixels - first);
             if first + count.next_multiple_of(LANE) <= self.pixels {
-                self.tile(rows.from(first), count, &Place::whole(first, count));
+                self.tile(
+                    (planes.len(), rows.from(first)),
+                    count,
+                    &Place::whole(first, count),
+                );
                 continue;
             }
             // The last lane would reach beyond the planes.
@@ -219,7 +301,11 @@ impl Job<'_> {
                     row[..count].copy_from_slice(&plane[first..first + count]);
                     row[count..].fill(0.0);
                 }
-                self.tile(Strided(panel, NR), count, &Place::whole(first, count));
+                self.tile(
+                    (planes.len(), Strided(panel, NR)),
+                    count,
+                    &Place::whole(first, count),
+                );
             });
         }
     }
@@ -252,23 +338,20 @@ impl Job<'_> {
                     };
                     len += 1;
                 }
-                self.tile(taps.of(&scratch[at..]), count, &places[..len]);
+                self.tile((taps.len(), taps.of(&scratch[at..])), count, &places[..len]);
             }
         });
     }
 
-    fn depth(&self) -> usize {
-        self.conv.group_in * self.conv.kernel * self.conv.kernel
-    }
-
     /// All channels of the job for `count` pixels whose taps are the rows of `right`.
-    fn tile(&self, right: impl Walk, count: usize, places: &[Place]) {
-        let conv = self.conv;
-        let depth = self.depth();
+    fn tile(&self, (depth, right): (usize, impl Walk), count: usize, places: &[Place]) {
+        let (conv, pass) = (self.conv, self.pass);
+        let whole = conv.group_in * conv.kernel * conv.kernel;
         let isa = Isa::best();
-        let weights = &conv.weights[self.group * packed_len(conv.group_out, depth)..];
+        let weights = &conv.weights[self.group * packed_len(conv.group_out, whole)..];
         let bias = &conv.bias[self.group * conv.group_out.div_ceil(MR)..];
         let mut tile = Tile([0.0; MR * NR]);
+        let mut sums = Tile([0.0; MR * NR]);
         for block in self.blocks.clone() {
             let rows = MR.min(conv.group_out - block * MR);
             let to = self.to + block * MR * self.pixels;
@@ -279,29 +362,73 @@ impl Job<'_> {
                         .prefetch(to + r * self.pixels + place.pixel, place.len);
                 }
             }
-            let left = (&bias[block], &weights[block * MR * depth..]);
+            let bias = if pass.last { &bias[block] } else { &[0.0; MR] };
+            let left = (bias, &weights[(block * whole + pass.first) * MR..]);
             let lanes = count.div_ceil(LANE);
+            let act = match (pass.last, pass.sums) {
+                (true, None) => conv.act,
+                _ => Activation::None,
+            };
             if let [place] = places
                 && place.len == lanes * LANE
                 && rows == MR
-                && self.add.is_none()
+                && (pass.add, pass.sums) == (None, None)
             {
                 // SAFETY: no other task has these channels of these pixels.
                 let target = unsafe { self.out.target(to + place.pixel, self.pixels, place.len) };
-                tile_product_to(isa, depth, left, right, lanes, (target, conv.act));
+                tile_product_to(isa, depth, left, right, lanes, (target, act));
                 continue;
             }
             let target = Target::new(&mut tile.0, NR, lanes * LANE);
-            tile_product_to(isa, depth, left, right, lanes, (target, conv.act));
+            tile_product_to(isa, depth, left, right, lanes, (target, act));
+            if let Some(before) = pass.sums {
+                for (r, row) in sums.0.chunks_exact_mut(NR).enumerate().take(rows) {
+                    for place in places {
+                        let from = to + r * self.pixels + place.pixel;
+                        row[place.column..place.column + place.len]
+                            .copy_from_slice(&before[from..from + place.len]);
+                    }
+                }
+                lanes::run(Sum {
+                    tile: &mut tile,
+                    sums: &sums,
+                    act: conv.act,
+                });
+            }
             for (r, row) in tile.0.chunks_exact(NR).enumerate().take(rows) {
                 for place in places {
                     let from = &row[place.column..place.column + place.len];
                     // SAFETY: as above.
                     unsafe {
                         self.out
-                            .write_sum(to + r * self.pixels + place.pixel, from, self.add)
+                            .write_sum(to + r * self.pixels + place.pixel, from, pass.add)
                     };
                 }
+            }
+        }
+    }
+}
+
+/// Adds the sums over other channels to a tile, and applies the activation.
+struct Sum<'a> {
+    tile: &'a mut Tile,
+    sums: &'a Tile,
+    act: Activation,
+}
+
+impl Program for Sum<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let (to, from) = (self.tile.0.as_mut_ptr(), self.sums.0.as_ptr());
+        for at in (0..MR * NR).step_by(L::N) {
+            // SAFETY: both are whole vectors long.
+            unsafe {
+                let sum = L::load(to.add(at)).plus(L::load(from.add(at)));
+                let sum = match self.act {
+                    Activation::None => sum,
+                    Activation::Silu => sum.silu(),
+                };
+                sum.store(to.add(at));
             }
         }
     }
