@@ -28,6 +28,8 @@ const IN_PLACE: usize = 4 * NR;
 
 /// Tasks per thread, so that one that starts late is not waited for.
 const TASKS: usize = 4;
+/// Cycles of a task that is too short to be waited for.
+const SHORT: f64 = 800e3;
 /// Cycles that it takes to unfold a value, and to multiply a lane by one column of a block (measured).
 const CYCLES: [f64; 2] = [1.0, 4.0];
 
@@ -206,36 +208,36 @@ impl PackedConv {
         });
     }
 
-    /// Output rows of a strip: of those that fit and leave every task a strip, what takes the least time.
+    /// Output rows of a strip: of those that fit, and leave every task a strip or are soon done, what takes the least time.
     fn strip_rows(&self, g: &Geometry) -> usize {
         let threads = rayon::current_num_threads();
         let blocks = self.group_out.div_ceil(MR);
-        let time = |rows: usize| {
+        let product = |rows: usize| {
             let strip = Strip { geometry: g, rows };
-            let strips = g.out_height.div_ceil(rows);
             let lanes: usize = strip
                 .tiles(rows)
                 .map(|(_, count)| count.div_ceil(LANE))
                 .sum();
-            let product = CYCLES[1] * (self.kernel * self.kernel * blocks * lanes) as f64;
-            let unfolding = CYCLES[0] * strip.channel() as f64;
+            let columns = self.group_in * self.kernel * self.kernel;
+            CYCLES[1] * (columns * blocks * lanes) as f64
+        };
+        let unfolded = |rows: usize| self.group_in * Strip { geometry: g, rows }.channel();
+        let time = |rows: usize| {
             // Strips that do not come out even are divided, and unfolded by both that have a part.
+            let strips = g.out_height.div_ceil(rows);
             let turns = strips as f64 / threads as f64;
             let again = if strips.is_multiple_of(threads) {
                 0
             } else {
                 TASKS
             };
-            turns * product + (turns + again as f64) * unfolding
+            turns * product(rows) + (turns + again as f64) * CYCLES[0] * unfolded(rows) as f64
         };
+        let many = g.out_height.div_ceil(TASKS * threads);
         let fits = |rows: &usize| {
-            let strip = Strip {
-                geometry: g,
-                rows: *rows,
-            };
-            *rows == 1 || self.group_in * strip.channel() <= STRIP
+            *rows == 1 || unfolded(*rows) <= STRIP && (*rows <= many || product(*rows) <= SHORT)
         };
-        let most = g.out_height.div_ceil(TASKS * threads);
+        let most = g.out_height.div_ceil(threads);
         let best = (1..=most)
             .filter(fits)
             .min_by(|a, b| time(*a).total_cmp(&time(*b)));
