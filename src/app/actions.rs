@@ -110,6 +110,7 @@ impl App {
                 self.session.set_photo(*photo);
                 self.take_model(*model);
                 self.kept.set_view(file.view.clone());
+                self.view_arrives = true;
                 self.history = History::new(&self.kept.settings);
                 self.kept.layout.show_pane(&file.view.pane);
             }
@@ -218,7 +219,8 @@ impl App {
             Some(PhotoSource::File(path)) => path.parent().map(std::path::Path::to_owned),
             _ => None,
         };
-        self.export = Some(ExportDialog::new(pane, folder));
+        let photo = self.session.photo().map(|p| p.name.as_str());
+        self.export = Some(ExportDialog::new(pane, photo, folder));
     }
 
     /// Writes or copies what was asked for, beside the window.

@@ -1,6 +1,6 @@
 //! Out of the window: a pane as a figure, as numbers, or as a view to be opened again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use egui::{ColorImage, ComboBox, Context, Id, Key, Modal, Slider, TextEdit, Ui};
@@ -73,8 +73,8 @@ pub struct Job {
 }
 
 impl ExportDialog {
-    /// A dialog for a pane; files go to `folder`.
-    pub fn new(pane: &str, folder: Option<PathBuf>) -> Self {
+    /// A dialog for a pane; files go to `folder` and bear the name of the photograph.
+    pub fn new(pane: &str, photo: Option<&str>, folder: Option<PathBuf>) -> Self {
         let mut dialog = Self {
             pane: pane.to_owned(),
             form: Form::Png,
@@ -82,13 +82,18 @@ impl ExportDialog {
             path: String::new(),
         };
         let folder = folder.or_else(|| std::env::current_dir().ok());
-        let path = folder.unwrap_or_default().join(format!("{pane}.png"));
+        let stem = photo.and_then(|name| Path::new(name).file_stem()?.to_str());
+        let name = match stem {
+            Some(stem) => format!("{stem}-{pane}.png"),
+            None => format!("{pane}.png"),
+        };
+        let path = folder.unwrap_or_default().join(name);
         dialog.path = path.display().to_string();
         dialog
     }
 
     /// A place that was chosen elsewhere.
-    pub fn set_path(&mut self, path: &std::path::Path) {
+    pub fn set_path(&mut self, path: &Path) {
         self.path = path.display().to_string();
     }
 
@@ -139,13 +144,13 @@ impl ExportDialog {
         });
         let help = FORMS.iter().find(|f| f.0 == self.form).map_or("", |f| f.3);
         ui.label(theme::quiet(help));
-        if self.form == Form::Png {
-            let slider = Slider::new(&mut self.scale, 0.5..=4.0)
-                .step_by(0.5)
-                .text("scale");
-            ui.add(slider)
-                .on_hover_text("Pixels per point; 2 suits slides and print");
-        }
+        let slider = Slider::new(&mut self.scale, 0.5..=4.0)
+            .step_by(0.5)
+            .text("scale");
+        let pixels = matches!(self.form, Form::Png | Form::Svg);
+        ui.add_enabled(pixels, slider)
+            .on_hover_text("Pixels per point of a PNG or of the copied picture; 2 suits slides")
+            .on_disabled_hover_text("Numbers and views have no scale");
     }
 
     /// Chooses pane and form; a file name that was proposed follows.
@@ -226,7 +231,7 @@ impl Job {
         mut view: View,
         snapshot: &Snapshot,
         file: Result<ViewFile, String>,
-        path: &std::path::Path,
+        path: &Path,
     ) -> crate::Result<()> {
         let refused = |why: String| Error::path(path, why, "a pane that shows something");
         view.pane.clone_from(&self.pane);
@@ -266,10 +271,10 @@ mod tests {
 
     #[test]
     fn a_proposed_name_follows_pane_and_form_and_a_typed_one_only_the_form() {
-        let mut dialog = ExportDialog::new("routing", Some("/a".into()));
-        assert_eq!(dialog.path, "/a/routing.png");
+        let mut dialog = ExportDialog::new("routing", Some("cat.jpg"), Some("/a".into()));
+        assert_eq!(dialog.path, "/a/cat-routing.png");
         dialog.rename("polarized", Form::Svg);
-        assert_eq!(dialog.path, "/a/polarized.svg");
+        assert_eq!(dialog.path, "/a/cat-polarized.svg");
         dialog.path = "/b/figure 3.svg".into();
         dialog.rename("routing", Form::View);
         assert_eq!(dialog.path, "/b/figure 3.json");

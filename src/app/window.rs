@@ -44,6 +44,10 @@ pub struct App {
     pub(super) shared: Shared,
     /// Where the open photograph is found again.
     pub(super) photo_source: Option<PhotoSource>,
+    /// A view was opened that no wish was sent for yet.
+    pub(super) view_arrives: bool,
+    /// The wish that the last opened view led to; older results are not of it.
+    viewed_from: u64,
 }
 
 impl App {
@@ -91,6 +95,8 @@ impl App {
             export: None,
             shared: Shared::default(),
             photo_source: None,
+            view_arrives: false,
+            viewed_from: 0,
         })
     }
 
@@ -154,6 +160,9 @@ impl App {
         let features = in_sight().find_map(|p| p.features(selection));
         let (settings, watched) = (&self.kept.settings, watched.collect());
         self.session.wish(settings, &watched, features, selection);
+        if std::mem::take(&mut self.view_arrives) {
+            self.viewed_from = self.session.newest();
+        }
     }
 
     /// What arrives through the window: dropped files, and pictures or paths from the clipboard.
@@ -256,7 +265,11 @@ impl App {
     }
 
     fn draw_panes(&mut self, ui: &mut Ui, asks: &mut Vec<Ask>) {
-        let snapshot = self.session.snapshot().clone();
+        let mut snapshot = self.session.snapshot().clone();
+        if snapshot.fulfilled < self.viewed_from && !self.session.has_failed() {
+            // What is pressed in a view belongs to its own grids, not to those of the last picture.
+            snapshot = Arc::default();
+        }
         let Kept {
             layout,
             settings,

@@ -226,6 +226,11 @@ pub trait Trace: Any + Send + Sync + Debug {
         0
     }
 
+    /// What counts where nothing is chosen, of turns that are a number.
+    fn usual(&self, _turn: Turn) -> usize {
+        1
+    }
+
     /// What its cells are grouped into.
     fn units(&self) -> Option<Units> {
         None

@@ -7,13 +7,9 @@ use crate::attention::MapSize;
 use crate::attention::view::{self, Answer, MarkKind, View};
 use crate::picture::{
     Bars, Body, Coloring, Figure, Gallery, Heat, LabelledBox, Link, Look, Mark, Matrix, Overlay,
-    Panel, Range, palette,
+    Panel, Range, arrow, palette,
 };
 use crate::yolo::Detection;
-
-/// Colours of what was asked about and of what belongs to it: legible on dark and bright ground.
-const QUERY: [u8; 3] = [255, 196, 0];
-const RELATED: [u8; 3] = [0, 214, 214];
 
 /// An answer of a trace as a figure: the picture, what stands beside it, what is chosen.
 ///
@@ -158,6 +154,29 @@ impl<'a> Painter<'a> {
         }
     }
 
+    /// Arrows that end at the edge of the area they point to, as on the screen.
+    fn links(&self, o: &view::Overlay) -> Vec<Link> {
+        let half = o.marks.first().map_or([0.0; 2], |m| {
+            let [x0, y0, x1, y1] = self.place.rect_to_photo(m.rect);
+            [0.85 / 2.0 * (x1 - x0), 0.85 / 2.0 * (y1 - y0)]
+        });
+        let point = |p: [f32; 2]| self.place.to_photo(p[0], p[1]);
+        let link = |l: &view::Link| {
+            let (from, to) = (point(l.from), point(l.to));
+            let to = if from == to {
+                to
+            } else {
+                arrow::entry(from, to, half)
+            };
+            Link {
+                from,
+                to,
+                weight: l.weight,
+            }
+        };
+        o.links.iter().map(link).collect()
+    }
+
     /// The overlay in pixels of the photograph, without the marks that lie beside it: their labels
     /// would seem to name places on it.
     fn overlay(&self, o: &view::Overlay) -> Overlay {
@@ -181,8 +200,8 @@ impl<'a> Painter<'a> {
             rect: place.rect_to_photo(m.rect),
             label: m.label.clone(),
             color: match m.kind {
-                MarkKind::Query => QUERY,
-                MarkKind::Related => RELATED,
+                MarkKind::Query => palette::QUERY,
+                MarkKind::Related => palette::RELATED,
             },
         });
         Overlay {
@@ -192,15 +211,7 @@ impl<'a> Painter<'a> {
             borders: rects(&o.borders),
             outline: rects(&o.outline),
             greyed: rects(&o.greyed),
-            links: o
-                .links
-                .iter()
-                .map(|l| Link {
-                    from: place.to_photo(l.from[0], l.from[1]),
-                    to: place.to_photo(l.to[0], l.to[1]),
-                    weight: l.weight,
-                })
-                .collect(),
+            links: self.links(o),
             marks: marks.filter(|mark| meets(mark.rect, seen)).collect(),
             ..Overlay::new(scene.photo.clone())
         }

@@ -3,6 +3,7 @@
 //! Nothing here knows the window or the network. A map is a row-major slice of `f32` with its
 //! number of rows and columns; a picture is 8-bit RGB.
 
+pub mod arrow;
 mod bars;
 mod colorbar;
 mod coloring;

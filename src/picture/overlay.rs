@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::arrow::{Arrow, RING, strength};
 use super::colorbar::ColorBar;
 use super::draw::{Color, opaque};
 use super::heat::Map;
 use super::letterbox;
 use super::page::{Laid, Place, words};
-use super::palette::ink_on;
+use super::palette::{self, ink_on};
 use super::surface::{Pictured, Surface, Text};
 use super::text::Type;
 use super::{Coloring, Look, Photo};
@@ -248,7 +249,6 @@ impl Pen {
         }
         self.lines(on, &overlay.borders, THIN);
         self.lines(on, &overlay.outline, STRONG);
-        self.links(on, &overlay.links);
         for item in overlay.boxes.iter().rev() {
             let width = if item.selected { 4.0 } else { 2.0 };
             self.frame(on, item.rect, item.color, width);
@@ -256,6 +256,8 @@ impl Pen {
         for mark in &overlay.marks {
             self.frame(on, mark.rect, mark.color, 3.0);
         }
+        // Above the frames that they lead to.
+        self.links(on, &overlay.links);
     }
 
     fn heat(&self, on: &mut dyn Surface, heat: &Heat) {
@@ -315,15 +317,12 @@ impl Pen {
         let mut order: Vec<&Link> = links.iter().collect();
         order.sort_by(|a, b| weight(a).total_cmp(&weight(b)));
         for link in order {
-            let strength = match strongest > 0.0 {
-                true => weight(link) / strongest,
-                false => 1.0,
-            };
-            let alpha = (110.0 + 145.0 * strength) as u8;
-            let width = 1.5 + 2.5 * strength;
+            let share = weight(link) / strongest.max(1e-9);
+            let [width, opacity] = strength(share, links.len());
             let (from, to) = (self.point(link.from), self.point(link.to));
-            arrow(on, [from, to], width, [0, 0, 0, alpha / 2], true);
-            arrow(on, [from, to], width, [255, 255, 255, alpha], false);
+            let faded = |[r, g, b]: [u8; 3], most: f32| [r, g, b, (most * opacity) as u8];
+            arrow(on, [from, to], width + 2.0, faded([0; 3], 150.0), 1.5);
+            arrow(on, [from, to], width, faded(palette::RELATED, 255.0), 0.0);
         }
     }
 
@@ -353,35 +352,20 @@ impl Pen {
     }
 }
 
-/// A straight arrow, or the casing around it; a dot where it leads nowhere.
-fn arrow(
-    on: &mut dyn Surface,
-    [[x1, y1], [x2, y2]]: [[f32; 2]; 2],
-    width: f32,
-    color: Color,
-    casing: bool,
-) {
-    let length = (x2 - x1).hypot(y2 - y1);
+/// An arrow, or the casing around it; a ring where it leads to itself.
+fn arrow(on: &mut dyn Surface, [from, to]: [[f32; 2]; 2], width: f32, color: Color, grow: f32) {
+    let length = (to[0] - from[0]).hypot(to[1] - from[1]);
     if !length.is_finite() {
         return;
     }
-    let rim = if casing { 1.0 } else { 0.0 };
     if length < 2.0 {
-        return on.disc([x2, y2], 2.0 * width + rim, color);
+        let corner = |i: u8| {
+            let (sin, cos) = (f32::from(i) * std::f32::consts::TAU / 32.0).sin_cos();
+            [from[0] + RING * cos, from[1] + RING * sin]
+        };
+        return on.polyline(&(0..=32).map(corner).collect::<Vec<_>>(), width, color);
     }
-    let (dx, dy) = ((x2 - x1) / length, (y2 - y1) / length);
-    let head = (6.0 + 2.0 * width).min(length);
-    let at =
-        |along: f32, across: f32| [x2 + along * dx - across * dy, y2 + along * dy + across * dx];
-    let [neck_x, neck_y] = at(-head, 0.0);
-    let tips = [
-        at(0.0, 0.0),
-        at(-head, 0.45 * head),
-        at(-head, -0.45 * head),
-    ];
-    on.lines(&[[x1, y1, neck_x, neck_y]], width + 2.0 * rim, color);
-    match casing {
-        true => on.polyline(&[tips[0], tips[1], tips[2], tips[0]], 2.0, color),
-        false => on.polygon(&tips, color),
-    }
+    let arrow = Arrow::new(from, to, width, grow);
+    on.polyline(&arrow.line(16), width, color);
+    on.polygon(&arrow.head, color);
 }

@@ -14,6 +14,11 @@ const FIRST: [[u8; 3]; 7] = [
     [0, 114, 178],
 ];
 
+/// What was asked about, on a photograph.
+pub const QUERY: [u8; 3] = [255, 255, 255];
+/// What belongs to it: seen on every colour map and on the grey ones.
+pub const RELATED: [u8; 3] = [255, 138, 48];
+
 /// How many different colours there are; [`distinct`] begins again after them.
 pub const COLORS: usize = 96;
 

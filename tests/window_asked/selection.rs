@@ -128,7 +128,7 @@ fn the_pressed_place_is_told_in_words_and_numbers() {
     nine.sort_by(|a, b| b.0.total_cmp(&a.0));
     let three: Vec<String> = nine[..3]
         .iter()
-        .map(|(w, t)| format!("{t} {w:.2}"))
+        .map(|(w, t)| format!("{t}: {w:.2}"))
         .collect();
     assert_eq!(fact(&tokens, "largest weights"), three.join(", "));
     assert_eq!(fact(&tokens, "lost share"), "0");

@@ -22,7 +22,7 @@ fn feature_maps_are_there_while_the_pane_is_seen() {
     assert_eq!(snapshot.row_times.len(), 27);
     // Looking is no setting: there is nothing to take back.
     assert_eq!(harness.state().kept().settings.features, None);
-    press(&mut harness, "Polarized weights");
+    press(&mut harness, "Detections");
     settle(&mut harness);
     assert!(harness.state().snapshot().features.is_none());
 }

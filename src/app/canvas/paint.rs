@@ -7,6 +7,8 @@ use egui::{Color32, Painter, Pos2, Rect, Shape, Stroke, StrokeKind, Vec2, vec2};
 use super::projection::Projection;
 use crate::attention::view::Link;
 use crate::engine::Placement;
+use crate::picture::arrow::{self, Arrow};
+use crate::picture::palette;
 
 /// Dark rim of everything that is drawn.
 pub const CASING: Color32 = Color32::from_rgba_unmultiplied_const(0, 0, 0, 150);
@@ -15,11 +17,15 @@ pub const LINE: Color32 = Color32::from_rgba_unmultiplied_const(255, 255, 255, 2
 /// Borders under a map.
 pub const FAINT: Color32 = Color32::from_rgba_unmultiplied_const(255, 255, 255, 95);
 /// What was asked about.
-pub const QUERY: Color32 = Color32::from_rgb(255, 255, 255);
+pub const QUERY: Color32 = solid(palette::QUERY);
 /// What belongs to it.
-pub const RELATED: Color32 = Color32::from_rgb(255, 138, 48);
+pub const RELATED: Color32 = solid(palette::RELATED);
 /// What means nothing: regions of padding.
 const GREYED: Color32 = Color32::from_rgba_unmultiplied_const(70, 70, 74, 205);
+
+const fn solid([r, g, b]: [u8; 3]) -> Color32 {
+    Color32::from_rgb(r, g, b)
+}
 
 /// Draws in cells of a feature map.
 pub struct Pen<'a> {
@@ -79,31 +85,36 @@ impl<'a> Pen<'a> {
     }
 
     /// Arrows between the middles of areas of `area` (height, width) cells each; they end at the edge
-    /// of the area they point to. The strongest is drawn in full, weaker ones thinner and paler.
+    /// of the area they point to. The weakest first, so that the strongest lie on top.
     pub fn links(&self, links: &[Link], [h, w]: [f32; 2]) {
-        let half = self.rect([0.0, 0.0, w, h]).size() / 2.0;
-        let strongest = links.iter().map(|l| l.weight).fold(1e-9, f32::max);
+        let half = self.rect([0.0, 0.0, w, h]).size() * (0.85 / 2.0);
+        let mut links = links.to_vec();
+        links.sort_by(|a, b| a.weight.total_cmp(&b.weight));
+        let strongest = links.last().map_or(0.0, |l| l.weight).max(1e-9);
         let mut cores = Vec::new();
-        for link in links {
-            let share = (link.weight / strongest).clamp(0.0, 1.0);
-            let width = 1.25 + 2.25 * share;
-            let strength = 0.55 + 0.45 * share;
+        for link in &links {
+            let [width, opacity] = arrow::strength(link.weight / strongest, links.len());
             let (color, casing) = (
-                RELATED.gamma_multiply(strength),
-                CASING.gamma_multiply(strength),
+                RELATED.gamma_multiply(opacity),
+                CASING.gamma_multiply(opacity),
             );
             let (from, middle) = (self.point(link.from), self.point(link.to));
-            let to = entry(from, middle, 0.85 * half);
+            let to = arrow::entry(from.into(), middle.into(), half.into());
             if (middle - from).length() < 2.0 {
                 // A region that reads from itself.
-                self.painter
-                    .circle_stroke(from, 7.0, Stroke::new(width + 2.0, casing));
-                cores.push(Shape::circle_stroke(from, 7.0, Stroke::new(width, color)));
+                let ring = |width, color| {
+                    Shape::circle_stroke(from, arrow::RING, Stroke::new(width, color))
+                };
+                self.painter.add(ring(width + 2.0, casing));
+                cores.push(ring(width, color));
                 continue;
             }
-            self.painter
-                .extend(arrow(from, to, width + 2.0, casing, 1.5));
-            cores.extend(arrow(from, to, width, color, 0.0));
+            let shapes = |width, color, grow| {
+                let arrow = Arrow::new(from.into(), to, width, grow);
+                drawn(&arrow, width, color)
+            };
+            self.painter.extend(shapes(width + 2.0, casing, 1.5));
+            cores.extend(shapes(width, color, 0.0));
         }
         self.painter.extend(cores);
     }
@@ -140,36 +151,17 @@ fn snapped(rect: Rect, pixel: f32, thickness: f32) -> Rect {
     Rect::from_min_size(min, size)
 }
 
-/// Where the way from `from` to `middle` enters the rectangle around `middle`.
-fn entry(from: Pos2, middle: Pos2, half: Vec2) -> Pos2 {
-    let back = from - middle;
-    let reach = vec2(
-        half.x / back.x.abs().max(1e-3),
-        half.y / back.y.abs().max(1e-3),
-    );
-    middle + reach.min_elem().min(1.0) * back
-}
-
-/// A slightly bent arrow with a filled head; `grow` widens the head.
-fn arrow(from: Pos2, to: Pos2, width: f32, color: Color32, grow: f32) -> [Shape; 2] {
-    let along = to - from;
-    let bend = 0.12 * along.rot90();
-    let control = from + along / 2.0 + bend;
-    let way = (to - control).normalized();
-    let head = (5.0 + 1.5 * width).min(0.4 * along.length()) + grow;
-    let tip = to + grow * way;
-    let neck = tip - head * way;
-    let side = 0.5 * head * way.rot90();
-    let stroke = Stroke::new(width, color);
+/// An arrow as shapes.
+fn drawn(arrow: &Arrow, width: f32, color: Color32) -> [Shape; 2] {
     [
         Shape::QuadraticBezier(QuadraticBezierShape::from_points_stroke(
-            [from, control, neck],
+            arrow.curve.map(Pos2::from),
             false,
             Color32::TRANSPARENT,
-            stroke,
+            Stroke::new(width, color),
         )),
         Shape::Path(PathShape::convex_polygon(
-            vec![tip, neck + side, neck - side],
+            arrow.head.map(Pos2::from).to_vec(),
             color,
             PathStroke::NONE,
         )),
@@ -188,24 +180,5 @@ mod tests {
         assert_eq!(rect, Rect::from_min_max(pos2(3.0, 10.0), pos2(51.0, 11.0)));
         let upright = Rect::from_min_max(pos2(3.2, 10.4), pos2(6.2, 80.0));
         assert_eq!(snapped(upright, 0.5, 3.0).width(), 3.0);
-    }
-
-    #[test]
-    fn an_arrow_enters_at_the_edge() {
-        let half = vec2(10.0, 5.0);
-        let at = |x, y| entry(pos2(x, y), pos2(100.0, 100.0), half);
-        assert_eq!(at(0.0, 100.0), pos2(90.0, 100.0));
-        assert_eq!(at(100.0, 300.0), pos2(100.0, 105.0));
-        assert_eq!(at(99.0, 100.0), pos2(99.0, 100.0), "from inside");
-    }
-
-    #[test]
-    fn an_arrow_ends_where_it_points() {
-        let to = pos2(100.0, 40.0);
-        let [_, head] = arrow(pos2(0.0, 0.0), to, 2.0, RELATED, 0.0);
-        let Shape::Path(head) = head else {
-            panic!("the head is a path");
-        };
-        assert!((head.points[0] - to).length() < 1e-3);
     }
 }

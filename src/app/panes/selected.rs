@@ -8,6 +8,7 @@ use crate::attention::view::Asked;
 use crate::attention::{MECHANISMS, Mechanism};
 use crate::engine::{self, LayerTrace, Scene};
 use crate::view;
+use crate::yolo;
 
 /// The pane.
 #[derive(Default)]
@@ -82,11 +83,14 @@ fn pixel(ui: &mut Ui, scene: &Scene, [x, y]: [f32; 2]) {
     ui.label(RichText::new(text).strong());
 }
 
-/// The box that is selected.
+/// The box that is selected, or the smallest one round the pressed point.
 fn detection(ui: &mut Ui, cx: &Context<'_>, scene: &Scene) {
     let detected = cx.snapshot.detected.as_ref();
-    let chosen = cx.selection.detection.zip(detected);
-    match chosen.and_then(|(i, d)| d.list.get(i)) {
+    let chosen = detected.and_then(|d| {
+        let round = || yolo::smallest_at(&d.list, cx.selection.point?);
+        d.list.get(cx.selection.detection.or_else(round)?)
+    });
+    match chosen {
         Some(d) => {
             let [x0, y0, x1, y1] = d.rect;
             ui.label(format!(

@@ -201,7 +201,7 @@ impl Wanted<'_> {
         let own = own.map_or([f32::NAN; 2], |c| spatial.map(|s| trace.form.factor(s, c)));
         let all = [0, 1].map(|i| trace.form.factor(spatial[i], channels[i]));
         let row = |name: String, range: [f32; 2]| {
-            let [low, high] = range.map(|v| value_label(v, 4));
+            let [low, high] = range.map(|v| value_label(v, 3));
             vec![name, low, high]
         };
         let table = Table {
@@ -209,8 +209,8 @@ impl Wanted<'_> {
             rows: vec![
                 row("spatial weight".into(), spatial),
                 row("channel weight".into(), channels),
-                row(format!("factor on channel {channel}"), own),
-                row("factor on any".into(), all),
+                row(format!("factor, channel {channel}"), own),
+                row("factor, any".into(), all),
             ],
             ..Table::default()
         };
@@ -226,18 +226,15 @@ impl Wanted<'_> {
         let channels: Vec<usize> = most.iter().chain(least).copied().collect();
         let map = |&c: &usize| {
             let weight = value_label(*bars.values.get(c)?, 3);
-            Some((
-                format!("channel {c}, weight {weight}"),
-                self.trace.input_map(c)?,
-            ))
+            Some((format!("{c}: {weight}"), self.trace.input_map(c)?))
         };
         let maps = channels.iter().map(map).collect::<Option<Vec<_>>>()?;
         let view = View::new(
             "channels",
             "Most and least weighted channels",
             format!(
-                "Feature maps before the weights: the {each} channels with the largest weights, \
-                 then the {each} with the smallest"
+                "Feature maps before the weights, by channel and weight: the {each} channels with \
+                 the largest weights, then the {each} with the smallest"
             ),
             Body::Gallery(Gallery { maps, channels }),
         );

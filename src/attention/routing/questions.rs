@@ -2,12 +2,11 @@
 
 use super::RoutingTrace;
 use super::facts::readers;
-use super::overlap::usual_other;
 use crate::attention::view::{
     Answer, Asked, Body, Curves, Heat, Link, Mark, Matrix, Overlay, Question, Table, Turn, View,
     grid_lines,
 };
-use crate::attention::{asked_unit, heads};
+use crate::attention::{Trace, asked_unit, heads};
 use crate::numbers::value_label;
 
 /// All questions. Those on tokens have an answer only where their attention was kept.
@@ -152,7 +151,7 @@ impl Wanted<'_> {
         let (trace, region) = (self.trace, self.region);
         let there = self.asked.against;
         let there = there.filter(|t| (1..=trace.regions()).contains(t));
-        let against = there.unwrap_or(usual_other(trace.topk, trace.regions()));
+        let against = there.unwrap_or(trace.usual(Turn::Against));
         let overlap = trace.overlap(against);
         let (small, large) = (trace.topk.min(against), trace.topk.max(against));
         let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len().max(1) as f32;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Result, Tensor};
 
+use super::overlap::usual_other;
 use super::{facts, questions};
 use crate::attention::view::{
     Answer, Asked, Fact, Heat, Link, Mark, MarkKind, Question, Turn, Units,
@@ -242,6 +243,13 @@ impl Trace for RoutingTrace {
             Turn::Unit | Turn::Against => self.regions(),
             Turn::Head => self.heads(),
             Turn::Iteration | Turn::Part => 0,
+        }
+    }
+
+    fn usual(&self, turn: Turn) -> usize {
+        match turn {
+            Turn::Against => usual_other(self.topk, self.regions()),
+            _ => 1,
         }
     }
 

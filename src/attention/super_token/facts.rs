@@ -27,7 +27,9 @@ pub(super) fn facts(trace: &SuperTokenTrace, asked: &Asked) -> Vec<Fact> {
             weights.sort_by(|a, b| b.1.total_cmp(&a.1));
             let name = |t: Option<usize>| t.map_or("off grid".into(), |t| t.to_string());
             let three = weights.iter().take(3);
-            let three: Vec<String> = three.map(|(t, w)| format!("{} {w:.2}", name(*t))).collect();
+            let three: Vec<String> = three
+                .map(|(t, w)| format!("{}: {w:.2}", name(*t)))
+                .collect();
             fact("largest weights", three.join(", "));
             let lost = weights.iter().filter(|w| w.0.is_none()).map(|w| w.1).sum();
             fact("lost share", value_label(lost, 3));

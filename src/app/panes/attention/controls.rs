@@ -9,13 +9,13 @@ use crate::attention::Trace;
 use crate::attention::view::{Question, Turn};
 use crate::picture::Coloring;
 
-/// Draws all controls.
+/// Draws all controls; those of the look only where something is coloured, `shown`.
 pub fn show(
     ui: &mut Ui,
     cx: &mut Context<'_>,
     layer: &Layer<'_>,
     question: &'static Question,
-    shown: Option<&Coloring>,
+    shown: Option<Option<&Coloring>>,
 ) {
     let trace = layer.of.trace.as_ref();
     let id = trace.mechanism().id;
@@ -28,10 +28,12 @@ pub fn show(
             turns(ui, cx, trace, question);
         }
     });
-    ui.horizontal_wrapped(|ui| {
-        let look = parts::look_of(cx, id, Look::default());
-        parts::looks(ui, room, look, shown);
-    });
+    if let Some(shown) = shown {
+        ui.horizontal_wrapped(|ui| {
+            let look = parts::look_of(cx, id, Look::default());
+            parts::looks(ui, room, look, shown);
+        });
+    }
     if room == Room::Narrow {
         ui.horizontal_wrapped(|ui| turns(ui, cx, trace, question));
     }
@@ -71,7 +73,7 @@ fn turns(ui: &mut Ui, cx: &mut Context<'_>, trace: &dyn Trace, question: &Questi
             Turn::Head => parts::chooser(ui, "head", "mean of heads", &mut asking.head, n),
             Turn::Part => parts::chooser(ui, "attention", "", &mut asking.part, n),
             Turn::Iteration => iterations(ui, &mut cx.selection.iteration, n),
-            Turn::Against => against(ui, &mut asking.against, n),
+            Turn::Against => against(ui, &mut asking.against, n, trace.usual(*turn)),
         }
     }
 }
@@ -94,8 +96,8 @@ fn iterations(ui: &mut Ui, chosen: &mut Option<usize>, n: usize) {
     }
 }
 
-/// The other `topk`, where there is one.
-fn against(ui: &mut Ui, chosen: &mut Option<usize>, n: usize) {
+/// The other `topk`, where there is one; `usual` where none is chosen.
+fn against(ui: &mut Ui, chosen: &mut Option<usize>, n: usize, usual: usize) {
     if n < 2 {
         return;
     }
@@ -103,7 +105,7 @@ fn against(ui: &mut Ui, chosen: &mut Option<usize>, n: usize) {
     if ui.available_size_before_wrap().x < 190.0 {
         ui.end_row();
     }
-    let mut shown = chosen.unwrap_or(1).clamp(1, n);
+    let mut shown = chosen.unwrap_or(usual).clamp(1, n);
     let slider = Slider::new(&mut shown, 1..=n).text("other topk");
     let help = "The routing is compared with what it would be at this topk";
     if ui.add(slider).on_hover_text(help).changed() {

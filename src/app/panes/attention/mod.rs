@@ -21,7 +21,7 @@ use crate::attention::{MapSize, Mechanism, Trace};
 use crate::view;
 
 /// Width of the column beside the picture, in points.
-const COLUMN: f32 = 196.0;
+const COLUMN: f32 = 210.0;
 
 /// What decides an answer.
 type AnswerKey = (TraceKey, &'static str, Asked);
@@ -115,7 +115,14 @@ impl AttentionPane {
         let Some(question) = asking.question(trace, pressed) else {
             return;
         };
-        controls::show(ui, cx, &layer, question, self.heat.coloring());
+        let bare = |a: &Answer| !words::has_look(a);
+        let bare = self
+            .answer
+            .kept()
+            .and_then(Option::as_ref)
+            .is_some_and(bare);
+        let shown = (!bare).then(|| self.heat.coloring());
+        controls::show(ui, cx, &layer, question, shown);
         // The controls may have chosen another one.
         let asking = cx.asking.entry(id.to_owned()).or_default();
         let Some(question) = asking.question(trace, pressed) else {

@@ -7,7 +7,7 @@ use super::super::parts::place_text;
 use super::Seen;
 use crate::app::canvas::{SMALL, Shown};
 use crate::app::pane::Look;
-use crate::attention::view::{Body, Heat, View};
+use crate::attention::view::{Answer, Body, Heat, View};
 use crate::picture::numbers::value_label;
 
 /// What is under the pointer, with the value of the map there.
@@ -69,6 +69,15 @@ pub fn map_of(body: &Body) -> Option<&Heat> {
         Body::Overlay(overlay) => overlay.heat.as_ref(),
         _ => None,
     }
+}
+
+/// Whether the look can matter: any part is coloured, or lies over the photograph, where the next
+/// press brings a map and must not move the picture.
+pub fn has_look(answer: &Answer) -> bool {
+    let views = std::iter::once(&answer.view).chain(&answer.beside);
+    views
+        .into_iter()
+        .any(|view| matches!(view.body, Body::Overlay(_)) || colored(&view.body).is_some())
 }
 
 /// What the colours of a body stand for, if it has colours.

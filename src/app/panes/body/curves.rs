@@ -1,16 +1,26 @@
 //! Curves over a common axis.
 
-use egui::Ui;
 use egui::accesskit::Role;
-use egui_plot::{Legend, Line, Plot, PlotPoints, Points};
+use egui::{RichText, Sense, Ui, vec2};
+use egui_plot::{Line, Plot, PlotPoints, Points};
 
 use super::Hand;
+use crate::app::canvas::SMALL;
 use crate::app::panes::parts::class_color;
 use crate::attention::view::Curves;
 use crate::picture::numbers::value_label;
 
+/// In less height the curves need the room that the names of the axes would take.
+const LEAST: f32 = 100.0;
+
 /// Draws curves in all the room there is.
 pub fn show(ui: &mut Ui, curves: &Curves) -> Hand {
+    if curves.series.len() > 1 {
+        // Above the plot: in a small pane a legend inside it would hide the curves.
+        legend(ui, curves);
+    }
+    let roomy = ui.available_height() > LEAST;
+    let label = |text| if roomy { text } else { "" };
     let plot = Plot::new("curves")
         .min_size(egui::vec2(60.0, 40.0))
         .allow_drag(false)
@@ -18,9 +28,8 @@ pub fn show(ui: &mut Ui, curves: &Curves) -> Hand {
         .allow_scroll(false)
         .allow_boxed_zoom(false)
         .allow_axis_zoom_drag(false)
-        .x_axis_label(curves.x_label)
-        .y_axis_label(curves.y_label)
-        .legend(Legend::default())
+        .x_axis_label(label(curves.x_label))
+        .y_axis_label(label(curves.y_label))
         .label_formatter(|_| None);
     let shown = plot.show(ui, |plot| {
         for (i, (name, points)) in curves.series.iter().enumerate() {
@@ -45,6 +54,18 @@ pub fn show(ui: &mut Ui, curves: &Curves) -> Hand {
         under,
         ..Hand::default()
     }
+}
+
+/// The names of the curves, each beside its colour.
+fn legend(ui: &mut Ui, curves: &Curves) {
+    ui.horizontal_wrapped(|ui| {
+        for (i, (name, _)) in curves.series.iter().enumerate() {
+            let (dot, _) = ui.allocate_exact_size(vec2(8.0, SMALL), Sense::hover());
+            ui.painter()
+                .circle_filled(dot.center(), 3.5, class_color(i));
+            ui.label(RichText::new(name).size(SMALL));
+        }
+    });
 }
 
 /// Every curve with its last value, for a screen reader.

@@ -1,7 +1,10 @@
 //! Small maps side by side, over one range of values.
 
+use std::sync::Arc;
+
 use egui::accesskit::Role;
-use egui::{Align2, FontId, Rect, Sense, Stroke, StrokeKind, Ui, WidgetInfo, vec2};
+use egui::text::{LayoutJob, TextWrapping};
+use egui::{FontId, Galley, Rect, Sense, Stroke, StrokeKind, Ui, WidgetInfo, vec2};
 
 use super::Hand;
 use crate::app::canvas::{HeatLayer, RELATED, SMALL};
@@ -54,11 +57,10 @@ pub fn show(
             ui.painter()
                 .rect_stroke(rect, 0, stroke, StrokeKind::Inside);
         }
-        let font = FontId::proportional(SMALL);
-        let ink = ui.visuals().text_color();
         let below = rect.left_bottom() + vec2(0.0, 1.0);
-        ui.painter_at(room)
-            .text(below, Align2::LEFT_TOP, text, font, ink);
+        let ink = ui.visuals().text_color();
+        let label = shortened(ui, text, width);
+        ui.painter_at(room).galley(below, label, ink);
         if let Some(pointer) = response.hover_pos() {
             let part = (pointer - rect.min) / rect.size() * vec2(heat.extent[0], heat.extent[1]);
             let value = heat.value_at(part.x, part.y).unwrap_or(f32::NAN);
@@ -69,6 +71,14 @@ pub fn show(
         }
     }
     hand
+}
+
+/// A label that ends where its map ends.
+fn shortened(ui: &Ui, text: &str, width: f32) -> Arc<Galley> {
+    let (font, ink) = (FontId::proportional(SMALL), ui.visuals().text_color());
+    let mut job = LayoutJob::simple_singleline(text.to_owned(), font, ink);
+    job.wrap = TextWrapping::truncate_at_width(width);
+    ui.painter().layout_job(job)
 }
 
 /// The range of all maps together.

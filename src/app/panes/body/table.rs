@@ -11,7 +11,8 @@ pub fn show(ui: &mut Ui, table: &Table, chosen: Option<usize>) -> Hand {
     let mut hand = Hand::default();
     let columns = table.columns.len().max(1);
     let grid = Grid::new("table").num_columns(columns).spacing([8.0, 2.0]);
-    ScrollArea::vertical().show(ui, |ui| {
+    let width = ui.available_width();
+    ScrollArea::both().show(ui, |ui| {
         grid.show(ui, |ui| {
             for title in &table.columns {
                 ui.label(RichText::new(title).size(SMALL).weak());
@@ -37,6 +38,8 @@ pub fn show(ui: &mut Ui, table: &Table, chosen: Option<usize>) -> Hand {
         });
         if !table.note.is_empty() {
             ui.add_space(6.0);
+            // As wide as the room, not as the columns.
+            ui.set_max_width(width);
             ui.label(RichText::new(&table.note).size(SMALL).weak());
         }
     });

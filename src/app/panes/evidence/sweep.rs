@@ -1,10 +1,11 @@
 //! Which unit of a layer matters most: every one is erased in turn.
 
-use egui::{Ui, vec2};
+use egui::{Sense, Ui, vec2};
 
 use super::slot::cost;
 use super::trials::{Trials, UNTRAINED, asked, experiment};
 use super::{Seen, caveat};
+use crate::app::color_bar::{self, color_bar};
 use crate::app::pane::{Context, Look};
 use crate::app::panes::body::{Bodies, Chosen};
 use crate::attention::Erasable;
@@ -12,6 +13,7 @@ use crate::attention::view::{Body, Matrix};
 use crate::engine::causal::{Finding, Found, Target, Trial};
 use crate::picture::numbers::value_label;
 
+const LOST: &str = "score lost";
 /// Units that are listed.
 const LISTED: usize = 5;
 /// Side of the small map.
@@ -66,7 +68,7 @@ fn swept(ui: &mut Ui, finding: &Finding, map: &mut Bodies) -> Option<usize> {
     let drop = |unit: usize| finding.before - scores.get(unit).copied().unwrap_or(finding.before);
     let n = grid[0] * grid[1];
     let matrix = Matrix {
-        quantity: "score lost",
+        quantity: LOST,
         values: (0..n).map(drop).collect(),
         rows: grid[0],
         cols: grid[1],
@@ -89,6 +91,10 @@ fn swept(ui: &mut Ui, finding: &Finding, map: &mut Bodies) -> Option<usize> {
                 Chosen::default(),
             )
         });
+        if let Some(coloring) = map.coloring() {
+            let (rect, _) = ui.allocate_exact_size(vec2(color_bar::WIDTH, SIDE), Sense::hover());
+            color_bar(ui, rect, coloring, LOST, None);
+        }
         ui.vertical(|ui| {
             for unit in order.into_iter().take(LISTED) {
                 let after = finding.before - drop(unit);

@@ -1,7 +1,8 @@
 //! The numbers on a box as tables.
 
-use egui::{Grid, RichText, Ui};
+use egui::{Grid, RichText, ScrollArea, Ui};
 
+use super::super::layer::row_name;
 use super::numbers::{MapNumbers, Numbers};
 use super::{Seen, caveat, selected_unit, title};
 use crate::app::canvas::SMALL;
@@ -35,15 +36,33 @@ pub fn maps(
     numbers: &Numbers,
     chosen: &mut Option<(usize, &'static str)>,
 ) {
+    // In a narrow pane the last columns are reached by scrolling.
+    ScrollArea::horizontal().show(ui, |ui| map_rows(ui, scene, numbers, chosen));
+    if !numbers.is_whole() {
+        ui.spinner();
+    }
+    caveat(
+        ui,
+        "Mass inside the box says where the map is large, not that the detector used it.",
+    );
+}
+
+fn map_rows(
+    ui: &mut Ui,
+    scene: &Scene,
+    numbers: &Numbers,
+    chosen: &mut Option<(usize, &'static str)>,
+) {
     let shown = numbers.map(*chosen).map(|m| (m.row, m.question.id));
     Grid::new("maps")
         .num_columns(7)
+        .spacing([12.0, 4.0])
         .striped(true)
         .show(ui, |ui| {
             heads(
                 ui,
                 &[
-                    ("layer", ""),
+                    ("row", ""),
                     (
                         "map",
                         "Asked about the middle of the box, where a map is about one place",
@@ -64,13 +83,8 @@ pub fn maps(
                 ],
             );
             for map in numbers.maps() {
-                let name = scene
-                    .model
-                    .network
-                    .layers()
-                    .get(map.row)
-                    .map_or("", |l| &l.name);
-                ui.label(format!("{} {name}", map.row));
+                ui.label(map.row.to_string())
+                    .on_hover_text(row_name(scene, map.row));
                 let key = (map.row, map.question.id);
                 if ui
                     .selectable_label(shown == Some(key), map.question.title)
@@ -91,13 +105,6 @@ pub fn maps(
                 ui.end_row();
             }
         });
-    if !numbers.is_whole() {
-        ui.spinner();
-    }
-    caveat(
-        ui,
-        "Mass inside the box says where the map is large, not that the detector used it.",
-    );
 }
 
 /// The largest cells of a map inside the box.
@@ -162,7 +169,7 @@ pub fn units(ui: &mut Ui, cx: &mut Context<'_>, seen: &Seen<'_>, units: &UnitsIn
                 let reads = unit
                     .reads
                     .iter()
-                    .map(|(u, s)| format!("{u} {:.0} %", 100.0 * s));
+                    .map(|(u, s)| format!("{u}: {:.0} %", 100.0 * s));
                 ui.label(reads.collect::<Vec<_>>().join(" · "));
                 ui.end_row();
             }
