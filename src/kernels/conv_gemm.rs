@@ -11,7 +11,6 @@ use rayon::prelude::*;
 
 use super::activation::Activation;
 use super::isa::{Isa, prefetch};
-use super::lanes::{self, Lanes, Program};
 use super::maps::Maps;
 use super::micro::{
     LANE, MR, NR, Slices, Strided, Table, Target, Walk, pack_rows, packed_len, tile_product_to,
@@ -19,6 +18,7 @@ use super::micro::{
 use super::output::{Parts, filled};
 use super::planes::Geometry;
 use super::scratch::with_scratch;
+use super::tile::{Place, Tile};
 use super::unfold::{Strip, unfold};
 
 /// Floats that the unfolded strip of a task may take: half of a usual second cache.
@@ -352,8 +352,7 @@ impl Job<'_> {
         let isa = Isa::best();
         let weights = &conv.weights[self.group * packed_len(conv.group_out, whole)..];
         let bias = &conv.bias[self.group * conv.group_out.div_ceil(MR)..];
-        let mut tile = Tile([0.0; MR * NR]);
-        let mut sums = Tile([0.0; MR * NR]);
+        let mut tile = Tile::zeros();
         for block in self.blocks.clone() {
             let rows = MR.min(conv.group_out - block * MR);
             let to = self.to + block * MR * self.pixels;
@@ -383,19 +382,9 @@ impl Job<'_> {
             }
             let target = Target::new(&mut tile.0, NR, lanes * LANE);
             tile_product_to(isa, depth, left, right, lanes, (target, act));
-            if let Some(before) = pass.sums {
-                for (r, row) in sums.0.chunks_exact_mut(NR).enumerate().take(rows) {
-                    for place in places {
-                        let from = to + r * self.pixels + place.pixel;
-                        row[place.column..place.column + place.len]
-                            .copy_from_slice(&before[from..from + place.len]);
-                    }
-                }
-                lanes::run(Sum {
-                    tile: &mut tile,
-                    sums: &sums,
-                    act: conv.act,
-                });
+            if let Some(sums) = pass.sums {
+                let row = |r: usize| &sums[to + r * self.pixels..];
+                tile.finish(rows, places, row, conv.act);
             }
             for (r, row) in tile.0.chunks_exact(NR).enumerate().take(rows) {
                 for place in places {
@@ -408,50 +397,5 @@ impl Job<'_> {
                 }
             }
         }
-    }
-}
-
-/// Adds the sums over other channels to a tile, and applies the activation.
-struct Sum<'a> {
-    tile: &'a mut Tile,
-    sums: &'a Tile,
-    act: Activation,
-}
-
-impl Program for Sum<'_> {
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        let (to, from) = (self.tile.0.as_mut_ptr(), self.sums.0.as_ptr());
-        for at in (0..MR * NR).step_by(L::N) {
-            // SAFETY: both are whole vectors long.
-            unsafe {
-                let sum = L::load(to.add(at)).plus(L::load(from.add(at)));
-                let sum = match self.act {
-                    Activation::None => sum,
-                    Activation::Silu => sum.silu(),
-                };
-                sum.store(to.add(at));
-            }
-        }
-    }
-}
-
-/// A tile on a cache line.
-#[repr(align(64))]
-struct Tile([f32; MR * NR]);
-
-/// Columns of a tile that follow each other in the output.
-#[derive(Clone, Copy, Default)]
-struct Place {
-    column: usize,
-    pixel: usize,
-    len: usize,
-}
-
-impl Place {
-    /// All columns, from one pixel on.
-    fn whole(pixel: usize, len: usize) -> [Self; 1] {
-        let column = 0;
-        [Self { column, pixel, len }]
     }
 }

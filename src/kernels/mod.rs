@@ -32,6 +32,7 @@ mod scratch;
 mod softmax;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod unfold;
 mod upsample;
 mod weigh;
