@@ -1,7 +1,7 @@
 //! Questions to the polarized weights of row 19: map 40 × 40, 64 channels, the parallel form.
 
-use egui::Pos2;
 use egui::accesskit::Role;
+use egui::{Key, Pos2};
 use egui_kittest::kittest::Queryable;
 
 use crate::reading::{Hands, entropy, lines_below, shows};
@@ -100,6 +100,17 @@ fn bars_are_read_and_pressed() {
             shows(&line, number, weights.at(&[channel]), 4);
             assert_eq!(rank, format!("rank {} of {n}", place + 1));
         }
+        // The last channel was pressed: the keys step from there, and not beyond the end.
+        for (key, place) in [
+            (Key::ArrowRight, n - 1),
+            (Key::ArrowLeft, n - 2),
+            (Key::ArrowRight, n - 1),
+        ] {
+            hands.harness.key_press(key);
+            hands.harness.run_steps(2);
+            let selected = hands.harness.state().selection.channel;
+            assert_eq!(selected, Some(order[place]));
+        }
     }
     let line = hands.line("As spread as ");
     let (_, rest) = line.split_once("As spread as ").unwrap();
@@ -159,7 +170,7 @@ fn the_maps_of_the_first_and_the_last_channels_are_read_and_pressed() {
     let order = ranked(weights);
     let input = traces().get("L19.psa.in");
     for channel in order[..6].iter().chain(&order[CHANNELS - 6..]).copied() {
-        let begins = format!("channel {channel}, weight ");
+        let begins = format!("channel {channel}: ");
         let label = hands.line(&begins);
         shows(&label, &label[begins.len()..], weights.at(&[channel]), 3);
         let rect = hands

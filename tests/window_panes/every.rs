@@ -11,7 +11,7 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::{AccessKitNode, NodeT, Queryable};
 
 use crate::window::{FRAME, LAYERS, PANES, Window, ask, canvas, cat, hover, press, run, trace};
-use crate::{SIZE, open};
+use crate::{SIZE, on_canvas, open};
 
 #[test]
 fn the_look_is_set_by_hand() {
@@ -159,6 +159,19 @@ fn arrow_keys_step_from_region_to_region() {
     harness.run_ok();
     let expected = bra.central_region() + 1 + bra.n_win;
     assert_eq!(harness.state().selection.units.get(&8), Some(&expected));
+}
+
+#[test]
+fn arrow_keys_step_from_what_was_pressed() {
+    let mut harness = open("routing", cat());
+    let bra: &RoutingTrace = trace(cat());
+    let rect = canvas(&harness, "Routed regions canvas");
+    press(&mut harness, on_canvas(rect, cat(), [100.0, 100.0]));
+    let pressed = harness.state().selection.units[&8];
+    assert_ne!(pressed, bra.central_region());
+    harness.key_press(egui::Key::ArrowRight);
+    harness.run_ok();
+    assert_eq!(harness.state().selection.units[&8], pressed + 1);
 }
 
 #[test]

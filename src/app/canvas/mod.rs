@@ -92,6 +92,10 @@ impl Canvas<'_> {
         let id = ui.scope_id().with(self.name);
         let response = ui.interact(rect, id, Sense::click_and_drag());
         response.widget_info(|| WidgetInfo::labeled(Role::Canvas, ui.is_enabled(), self.name));
+        if response.clicked() {
+            // What was pressed is what the arrow keys step from.
+            response.request_focus();
+        }
         let step = keys(ui, &response, &stage, camera);
         hand(ui, &response, &stage, camera);
 

@@ -201,7 +201,7 @@ impl Wanted<'_> {
         let own = own.map_or([f32::NAN; 2], |c| spatial.map(|s| trace.form.factor(s, c)));
         let all = [0, 1].map(|i| trace.form.factor(spatial[i], channels[i]));
         let row = |name: String, range: [f32; 2]| {
-            let [low, high] = range.map(|v| value_label(v, 3));
+            let [low, high] = range.map(|v| value_label(v, 4));
             vec![name, low, high]
         };
         let table = Table {

@@ -21,7 +21,7 @@ use crate::attention::{MapSize, Mechanism, Trace};
 use crate::view;
 
 /// Width of the column beside the picture, in points.
-const COLUMN: f32 = 210.0;
+const COLUMN: f32 = 224.0;
 
 /// What decides an answer.
 type AnswerKey = (TraceKey, &'static str, Asked);

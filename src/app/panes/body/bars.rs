@@ -1,7 +1,7 @@
 //! Channels as bars, sorted or in their order.
 
 use egui::accesskit::Role;
-use egui::{Color32, Ui, WidgetInfo};
+use egui::{Color32, EventFilter, Key, Response, Ui, WidgetInfo};
 use egui_plot::{Bar, BarChart, GridMark, Plot, PlotPoint};
 
 use crate::app::canvas::RELATED;
@@ -143,10 +143,39 @@ impl Ordered {
             let tip = egui::Tooltip::for_widget(&response).at_pointer();
             tip.gap(14.0).show(|ui| ui.label(text.replace(" · ", "\n")));
         }
+        if response.clicked() {
+            response.request_focus();
+        }
+        let pressed = hover.filter(|_| response.clicked());
         Pointed {
             hover,
-            pressed: hover.filter(|_| response.clicked()),
+            pressed: pressed.or_else(|| self.stepped(ui, &response, selected)),
         }
+    }
+
+    /// The channel that the arrow keys lead to, while the bars have the keyboard.
+    fn stepped(&self, ui: &Ui, response: &Response, selected: Option<usize>) -> Option<usize> {
+        if !response.has_focus() {
+            return None;
+        }
+        let filter = EventFilter {
+            horizontal_arrows: true,
+            ..EventFilter::default()
+        };
+        ui.memory_mut(|m| m.set_focus_lock_filter(response.id, filter));
+        let by = ui.input(|i| {
+            let times = |key| i.num_presses(key) as isize;
+            times(Key::ArrowRight) - times(Key::ArrowLeft)
+        });
+        let last = self.order.len().checked_sub(1)?;
+        let now = self.order.iter().position(|c| Some(*c) == selected);
+        let next = match now {
+            Some(now) => now.saturating_add_signed(by).min(last),
+            None => 0,
+        };
+        // At the end the key does nothing: the same channel again would let it go.
+        let next = self.order.get(next).copied();
+        next.filter(|_| by != 0 && next != selected)
     }
 
     fn chart(

@@ -49,9 +49,14 @@ pub fn show(
         let at = room.min + step * vec2(width + GAP, height + LINE + GAP);
         let rect = Rect::from_min_size(at, vec2(width, height));
         let response = ui.interact(rect, ui.scope_id().with(("map", i)), Sense::click());
-        response.widget_info(|| WidgetInfo::labeled(Role::Image, true, text));
-        painter.paint(&ui.painter_at(rect), heat, &opaque, shared, rect);
         let channel = gallery.channels.get(i).copied();
+        // Under a small map there is room for the number alone.
+        let name = match channel {
+            Some(_) => format!("channel {text}"),
+            None => text.clone(),
+        };
+        response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &name));
+        painter.paint(&ui.painter_at(rect), heat, &opaque, shared, rect);
         if channel.is_some() && channel == chosen {
             let stroke = Stroke::new(2.0, RELATED);
             ui.painter()
@@ -64,7 +69,7 @@ pub fn show(
         if let Some(pointer) = response.hover_pos() {
             let part = (pointer - rect.min) / rect.size() * vec2(heat.extent[0], heat.extent[1]);
             let value = heat.value_at(part.x, part.y).unwrap_or(f32::NAN);
-            hand.under = format!("{text} · {} {}", heat.quantity, value_label(value, 4));
+            hand.under = format!("{name} · {} {}", heat.quantity, value_label(value, 4));
         }
         if response.clicked() {
             hand.channel = channel;
