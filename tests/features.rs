@@ -14,7 +14,7 @@ use attnscope::engine::{
     rows,
 };
 use attnscope::measure::{Activation, ChannelNumbers};
-use attnscope::yolo::{Module, Output};
+use attnscope::yolo::{Map, Module, Output};
 use candle_core::{Device, Tensor};
 
 use common::compare::flat;
@@ -34,13 +34,13 @@ fn rows_run(outcome: &Outcome) -> BTreeSet<usize> {
 /// What every row puts out, run one by one without the engine.
 fn outputs(outcome: &Outcome, model: &Model, settings: &Settings) -> Vec<Option<Tensor>> {
     let input = network_input(&outcome.scene).unwrap();
-    let mut maps: Vec<Option<Tensor>> = Vec::new();
+    let mut maps: Vec<Option<Map>> = Vec::new();
     for (row, layer) in model.network.layers().iter().enumerate() {
         let source = |from: &Option<usize>| match from {
-            None => input.clone(),
+            None => input.clone().into(),
             Some(i) => maps[*i].clone().unwrap(),
         };
-        let sources: Vec<Tensor> = layer.from.iter().map(source).collect();
+        let sources: Vec<Map> = layer.from.iter().map(source).collect();
         let legal = settings.legal(model, row);
         let knobs = legal.map_or_else(Knobs::new, |l| l.values);
         let head = settings.head_on(model);
@@ -50,7 +50,8 @@ fn outputs(outcome: &Outcome, model: &Model, settings: &Settings) -> Vec<Option<
             Output::Raw(_) => None,
         });
     }
-    maps
+    let values = |map: Option<Map>| map.map(|map| map.tensor().unwrap());
+    maps.into_iter().map(values).collect()
 }
 
 #[test]

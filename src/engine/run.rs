@@ -14,7 +14,7 @@ use super::{Detected, FeatureMaps, LayerTrace, Outcome, Scene, Settings, Timing}
 use crate::attention::{Knobs, Trace};
 use crate::checkpoint::Model;
 use crate::picture::{Letterbox, Photo};
-use crate::yolo::{self, Detect, Head, Layer, Module, Output, RawHead};
+use crate::yolo::{self, Detect, Head, Layer, Map, Module, Output, RawHead};
 use crate::{Error, Result};
 
 /// Memory for outputs and traces of earlier settings.
@@ -167,7 +167,7 @@ struct Run<'a> {
     /// The picture, once somebody has read it.
     input: Option<Tensor>,
     /// What the rows put out, as long as somebody needs it.
-    maps: Vec<Option<Tensor>>,
+    maps: Vec<Option<Map>>,
     traces: BTreeMap<usize, Arc<LayerTrace>>,
     features: Option<Arc<FeatureMaps>>,
     /// What the detect head put out.
@@ -203,9 +203,9 @@ impl Run<'_> {
             }
             if self.wish.settings.features == Some(row) {
                 let key = self.plan.keys[row];
-                let maps = self
-                    .copied
-                    .of(self.wish, row, self.plan.knobs(row), key, &map)?;
+                let maps =
+                    self.copied
+                        .of(self.wish, row, self.plan.knobs(row), key, &map.tensor()?)?;
                 listener.features(self.scene, &maps);
                 self.features = Some(maps);
             }
@@ -250,7 +250,7 @@ impl Run<'_> {
         let mut missing = Vec::new();
         for (i, from) in layer.from.iter().enumerate() {
             if self.plan.levels[i].1.is_none() {
-                missing.push((i, self.source(*from)?));
+                missing.push((i, self.source(*from)?.tensor()?));
             }
         }
         let made = detect.levels(&missing, self.plan.head)?;
@@ -273,11 +273,11 @@ impl Run<'_> {
     }
 
     /// What a row reads: the map of another in this run or an earlier one, or the picture.
-    fn source(&mut self, from: Option<usize>) -> Result<Tensor> {
+    fn source(&mut self, from: Option<usize>) -> Result<Map> {
         let Some(row) = from else {
             return Ok(match &self.input {
-                Some(input) => input.clone(),
-                None => self.input.insert(network_input(self.scene)?).clone(),
+                Some(input) => input.clone().into(),
+                None => self.input.insert(network_input(self.scene)?).clone().into(),
             });
         };
         let gone = || candle_core::Error::Msg(format!("the map of row {row} is gone"));

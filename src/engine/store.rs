@@ -8,10 +8,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use candle_core::Tensor;
-
 use crate::attention::{Trace, Watch};
-use crate::yolo::RawLevel;
+use crate::yolo::{Map, RawLevel};
 
 /// Hash of everything that decides an output.
 pub(super) type Key = u64;
@@ -20,7 +18,7 @@ pub(super) type Key = u64;
 #[derive(Clone)]
 pub(super) struct Entry {
     /// `[1, C, H, W]`
-    pub map: Tensor,
+    pub map: Map,
     /// The trace with what was watched for it.
     pub trace: Option<(Watch, Arc<dyn Trace>)>,
 }
@@ -132,7 +130,7 @@ impl Piece {
     fn bytes(&self) -> usize {
         match self {
             Self::Row(Entry { map, trace }) => {
-                4 * map.elem_count() + trace.as_ref().map_or(0, |(_, t)| t.bytes())
+                map.bytes() + trace.as_ref().map_or(0, |(_, t)| t.bytes())
             }
             Self::Level(level) => level.bytes(),
         }
@@ -142,12 +140,12 @@ impl Piece {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
+    use candle_core::{DType, Device, Tensor};
 
     fn entry(n: usize) -> Entry {
         let t = Tensor::zeros(n, DType::F32, &Device::Cpu).unwrap();
         Entry {
-            map: t,
+            map: t.into(),
             trace: None,
         }
     }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 
 use super::activation::Activation;
 use super::conv_gemm::PackedConv;
 use super::depthwise::Depthwise;
 use super::maps::{Held, Maps};
 use super::planes::Geometry;
+use super::upsample::upsample_nearest2x;
 use super::winograd::Winograd;
 use super::{is_fast, plain};
 
@@ -146,6 +147,58 @@ impl Conv2d {
     /// As [`Conv2d::forward_joined`], and when the shapes differ.
     pub fn forward_joined_plus(&self, maps: &[Tensor], shortcut: &Tensor) -> Result<Tensor> {
         self.run(maps, Some(shortcut))
+    }
+
+    /// [`Conv2d::forward_joined`] of `small`, every pixel of which is taken twice in both directions, and `maps`.
+    ///
+    /// # Errors
+    /// As [`Conv2d::forward_joined`].
+    pub fn forward_doubled(&self, small: &Tensor, maps: &[Tensor]) -> Result<Tensor> {
+        if let Weights::Packed(packed) = &self.weights
+            && let Packed::Product(conv) = &**packed
+            && conv.is_pointwise()
+            && (self.stride, self.padding) == (1, 0)
+            && let Some(y) = self.summed(conv, small, maps)?
+        {
+            return Ok(y);
+        }
+        let doubled = upsample_nearest2x(small)?;
+        self.forward_joined(&[&[doubled], maps].concat())
+    }
+
+    /// A sum over channels and the doubling of pixels may change places: the part of the sum that belongs to `small`
+    /// is made before its doubling. None where the maps do not fit together.
+    fn summed(&self, conv: &PackedConv, small: &Tensor, maps: &[Tensor]) -> Result<Option<Tensor>> {
+        let (batch, first, h, w) = small.dims4()?;
+        let mut channels = first;
+        for map in maps {
+            let (b, c, height, width) = map.dims4()?;
+            if (b, height, width) != (batch, 2 * h, 2 * w) {
+                return Ok(None);
+            }
+            channels += c;
+        }
+        let fast = maps.iter().chain([small]).all(is_fast);
+        let sizes = Geometry::new((h, w), 1, 1, 0).zip(Geometry::new((2 * h, 2 * w), 1, 1, 0));
+        let Some((little, large)) =
+            sizes.filter(|_| fast && channels == self.shape[1] && !maps.is_empty())
+        else {
+            return Ok(None);
+        };
+        let small = [small.contiguous()?];
+        let small = Held::new(&small);
+        let sums = conv.begin(&Maps::new(&small.values()?, batch, h * w), &little);
+        let sums = Tensor::from_vec(sums, (batch, self.out_channels(), h, w), &Device::Cpu)?;
+        let sums = [upsample_nearest2x(&sums)?];
+        let maps = maps
+            .iter()
+            .map(Tensor::contiguous)
+            .collect::<Result<Vec<_>>>()?;
+        let (maps, sums) = (Held::new(&maps), Held::new(&sums));
+        let (maps, sums) = (maps.values()?, sums.values()?);
+        let y = conv.finish(&Maps::new(&maps, batch, 4 * h * w), &large, first, sums[0]);
+        let shape = (batch, self.out_channels(), 2 * h, 2 * w);
+        Tensor::from_vec(y, shape, &Device::Cpu).map(Some)
     }
 
     fn run(&self, maps: &[Tensor], add: Option<&Tensor>) -> Result<Tensor> {
@@ -308,6 +361,24 @@ mod tests {
                 assert_eq!(difference(&plus, &(&joined + &joined).unwrap()), 0.0);
                 assert_eq!(difference(&joined, &conv.forward(&together).unwrap()), 0.0);
                 assert!(difference(&joined, &twin.forward(&together).unwrap()) < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn a_doubled_map_is_one_whose_pixels_were_doubled() {
+        for (batch, h, w) in [(1, 6, 8), (2, 5, 7), (1, 20, 20)] {
+            let small = noise(&[batch, 13, h, w], 3);
+            let wide = noise(&[batch, 30, 2 * h, 2 * w], 4);
+            let maps = [(20, 4), (7, 3)].map(|(at, len)| wide.narrow(1, at, len).unwrap());
+            let doubled = upsample_nearest2x(&small).unwrap();
+            let all = [doubled, maps[0].clone(), maps[1].clone()];
+            for (conv, twin) in each_kernel() {
+                let want = twin.forward_joined(&all).unwrap();
+                let got = conv.forward_doubled(&small, &maps).unwrap();
+                assert!(difference(&got, &want) < 1e-5, "{conv:?}");
+                assert!(conv.forward_doubled(&small, &maps[..1]).is_err());
+                assert!(conv.forward_doubled(&wide, &maps).is_err());
             }
         }
     }

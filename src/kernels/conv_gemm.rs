@@ -18,15 +18,20 @@ use super::micro::{
 use super::output::{Parts, filled};
 use super::planes::Geometry;
 use super::scratch::with_scratch;
+use super::tile::{Place, Tile};
 use super::unfold::{Strip, unfold};
 
-/// Floats that the unfolded strip of a task may take: less than half of a usual second cache.
-const STRIP: usize = 96 * 1024;
+/// Floats that the unfolded strip of a task may take: half of a usual second cache.
+const STRIP: usize = 128 * 1024;
 /// Pixels of a task of a 1×1 convolution.
 const IN_PLACE: usize = 4 * NR;
 
 /// Tasks per thread, so that one that starts late is not waited for.
 const TASKS: usize = 4;
+/// Cycles of a task that is too short to be waited for.
+const SHORT: f64 = 800e3;
+/// Cycles that it takes to unfold a value, and to multiply a lane by one column of a block (measured).
+const CYCLES: [f64; 2] = [1.0, 4.0];
 
 /// Weights in the order the tiles read them.
 pub(super) struct PackedConv {
@@ -78,11 +83,60 @@ impl PackedConv {
 
     /// `maps` are `[batch, in, height, width]`; the result is `[batch, out, out_height, out_width]`, as is what is added to it.
     pub(super) fn forward(&self, maps: &Maps<'_>, g: &Geometry, add: Option<&[f32]>) -> Vec<f32> {
+        self.pass(
+            maps,
+            g,
+            Pass {
+                add,
+                ..Pass::whole()
+            },
+        )
+    }
+
+    /// Whether the sums over some of the channels may be made before those over the others.
+    pub(super) fn is_pointwise(&self) -> bool {
+        self.kernel == 1 && self.groups == 1
+    }
+
+    /// The sums over the first channels only, those of `maps`, without bias and activation.
+    pub(super) fn begin(&self, maps: &Maps<'_>, g: &Geometry) -> Vec<f32> {
+        let last = false;
+        self.pass(
+            maps,
+            g,
+            Pass {
+                last,
+                ..Pass::whole()
+            },
+        )
+    }
+
+    /// The result from the channels from `first` on, those of `maps`, and the sums over those before.
+    pub(super) fn finish(
+        &self,
+        maps: &Maps<'_>,
+        g: &Geometry,
+        first: usize,
+        sums: &[f32],
+    ) -> Vec<f32> {
+        let sums = Some(sums);
+        self.pass(
+            maps,
+            g,
+            Pass {
+                first,
+                sums,
+                ..Pass::whole()
+            },
+        )
+    }
+
+    fn pass(&self, maps: &Maps<'_>, g: &Geometry, pass: Pass<'_>) -> Vec<f32> {
         let pixels = g.out_height * g.out_width;
         let out_image = self.groups * self.group_out * pixels;
         let run = |out: Parts<'_>| {
             for b in 0..maps.batch() {
-                self.image(maps.image(b), g, (out, b * out_image), add);
+                self.image(maps.image(b), g, (out, b * out_image), pass);
             }
         };
         // SAFETY: `image` writes every pixel of every channel of its image.
@@ -95,7 +149,7 @@ impl PackedConv {
         planes: &[&[f32]],
         g: &Geometry,
         (out, to): (Parts<'_>, usize),
-        add: Option<&[f32]>,
+        pass: Pass<'_>,
     ) {
         let pixels = g.out_height * g.out_width;
         let in_place = self.kernel == 1 && g.stride == 1 && g.padding == 0;
@@ -117,10 +171,14 @@ impl PackedConv {
         });
         let taps: Vec<usize> = taps.collect();
         let taps = Table::new(&taps);
-        // The work is strip by strip, block by block; each task takes an equal stretch of it.
+        // The work is strip by strip, block by block; each task takes an equal stretch of it: whole strips, where these
+        // come out even, or else some would be unfolded twice.
         let blocks = self.group_out.div_ceil(MR);
         let work = self.groups * strips * blocks;
-        let tasks = (TASKS * rayon::current_num_threads()).min(work.div_ceil(2));
+        let tasks = match !in_place && strips.is_multiple_of(rayon::current_num_threads()) {
+            true => self.groups * strips,
+            false => (TASKS * rayon::current_num_threads()).min(work.div_ceil(2)),
+        };
         (0..tasks).into_par_iter().for_each(|task| {
             let (mut at, end) = (task * work / tasks, (task + 1) * work / tasks);
             while at < end {
@@ -134,9 +192,12 @@ impl PackedConv {
                     pixels,
                     out,
                     to: to + group * self.group_out * pixels,
-                    add,
+                    pass,
                 };
-                let planes = &planes[group * self.group_in..(group + 1) * self.group_in];
+                let planes = match self.groups {
+                    1 => planes,
+                    _ => &planes[group * self.group_in..(group + 1) * self.group_in],
+                };
                 if in_place {
                     job.read_in_place(planes, part * IN_PLACE);
                 } else {
@@ -147,15 +208,40 @@ impl PackedConv {
         });
     }
 
-    /// Output rows of a strip: as many as fit and leave every task a strip, the strips about equal.
+    /// Output rows of a strip: of those that fit, and leave every task a strip or are soon done, what takes the least time.
     fn strip_rows(&self, g: &Geometry) -> usize {
-        let fits = |rows: usize| self.group_in * Strip { geometry: g, rows }.channel() <= STRIP;
-        let tasks = TASKS * rayon::current_num_threads();
-        let most = (1..=g.out_height.div_ceil(tasks))
-            .take_while(|&rows| fits(rows))
-            .last()
-            .unwrap_or(1);
-        g.out_height.div_ceil(g.out_height.div_ceil(most))
+        let threads = rayon::current_num_threads();
+        let blocks = self.group_out.div_ceil(MR);
+        let product = |rows: usize| {
+            let strip = Strip { geometry: g, rows };
+            let lanes: usize = strip
+                .tiles(rows)
+                .map(|(_, count)| count.div_ceil(LANE))
+                .sum();
+            let columns = self.group_in * self.kernel * self.kernel;
+            CYCLES[1] * (columns * blocks * lanes) as f64
+        };
+        let unfolded = |rows: usize| self.group_in * Strip { geometry: g, rows }.channel();
+        let time = |rows: usize| {
+            // Strips that do not come out even are divided, and unfolded by both that have a part.
+            let strips = g.out_height.div_ceil(rows);
+            let turns = strips as f64 / threads as f64;
+            let again = if strips.is_multiple_of(threads) {
+                0
+            } else {
+                TASKS
+            };
+            turns * product(rows) + (turns + again as f64) * CYCLES[0] * unfolded(rows) as f64
+        };
+        let many = g.out_height.div_ceil(TASKS * threads);
+        let fits = |rows: &usize| {
+            *rows == 1 || unfolded(*rows) <= STRIP && (*rows <= many || product(*rows) <= SHORT)
+        };
+        let most = g.out_height.div_ceil(threads);
+        let best = (1..=most)
+            .filter(fits)
+            .min_by(|a, b| time(*a).total_cmp(&time(*b)));
+        best.unwrap_or(1)
     }
 }
 
@@ -169,7 +255,32 @@ struct Job<'a> {
     out: Parts<'a>,
     /// Where the group's first output channel goes.
     to: usize,
+    pass: Pass<'a>,
+}
+
+/// A way over some or all of the input channels.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    /// Its first channel.
+    first: usize,
+    /// The sums over the channels before, as long as the result.
+    sums: Option<&'a [f32]>,
+    /// Whether it is the last: bias and activation belong to it.
+    last: bool,
+    /// What is added to the result.
     add: Option<&'a [f32]>,
+}
+
+impl Pass<'_> {
+    /// Over all channels.
+    fn whole() -> Self {
+        Self {
+            first: 0,
+            sums: None,
+            last: true,
+            add: None,
+        }
+    }
 }
 
 impl Job<'_> {
@@ -179,7 +290,11 @@ impl Job<'_> {
         for first in (first..self.pixels.min(first + IN_PLACE)).step_by(NR) {
             let count = NR.min(self.pixels - first);
             if first + count.next_multiple_of(LANE) <= self.pixels {
-                self.tile(rows.from(first), count, &Place::whole(first, count));
+                self.tile(
+                    (planes.len(), rows.from(first)),
+                    count,
+                    &Place::whole(first, count),
+                );
                 continue;
             }
             // The last lane would reach beyond the planes.
@@ -188,7 +303,11 @@ impl Job<'_> {
                     row[..count].copy_from_slice(&plane[first..first + count]);
                     row[count..].fill(0.0);
                 }
-                self.tile(Strided(panel, NR), count, &Place::whole(first, count));
+                self.tile(
+                    (planes.len(), Strided(panel, NR)),
+                    count,
+                    &Place::whole(first, count),
+                );
             });
         }
     }
@@ -221,23 +340,19 @@ impl Job<'_> {
                     };
                     len += 1;
                 }
-                self.tile(taps.of(&scratch[at..]), count, &places[..len]);
+                self.tile((taps.len(), taps.of(&scratch[at..])), count, &places[..len]);
             }
         });
     }
 
-    fn depth(&self) -> usize {
-        self.conv.group_in * self.conv.kernel * self.conv.kernel
-    }
-
     /// All channels of the job for `count` pixels whose taps are the rows of `right`.
-    fn tile(&self, right: impl Walk, count: usize, places: &[Place]) {
-        let conv = self.conv;
-        let depth = self.depth();
+    fn tile(&self, (depth, right): (usize, impl Walk), count: usize, places: &[Place]) {
+        let (conv, pass) = (self.conv, self.pass);
+        let whole = conv.group_in * conv.kernel * conv.kernel;
         let isa = Isa::best();
-        let weights = &conv.weights[self.group * packed_len(conv.group_out, depth)..];
+        let weights = &conv.weights[self.group * packed_len(conv.group_out, whole)..];
         let bias = &conv.bias[self.group * conv.group_out.div_ceil(MR)..];
-        let mut tile = Tile([0.0; MR * NR]);
+        let mut tile = Tile::zeros();
         for block in self.blocks.clone() {
             let rows = MR.min(conv.group_out - block * MR);
             let to = self.to + block * MR * self.pixels;
@@ -248,50 +363,39 @@ impl Job<'_> {
                         .prefetch(to + r * self.pixels + place.pixel, place.len);
                 }
             }
-            let left = (&bias[block], &weights[block * MR * depth..]);
+            let bias = if pass.last { &bias[block] } else { &[0.0; MR] };
+            let left = (bias, &weights[(block * whole + pass.first) * MR..]);
             let lanes = count.div_ceil(LANE);
+            let act = match (pass.last, pass.sums) {
+                (true, None) => conv.act,
+                _ => Activation::None,
+            };
             if let [place] = places
                 && place.len == lanes * LANE
                 && rows == MR
-                && self.add.is_none()
+                && (pass.add, pass.sums) == (None, None)
             {
                 // SAFETY: no other task has these channels of these pixels.
                 let target = unsafe { self.out.target(to + place.pixel, self.pixels, place.len) };
-                tile_product_to(isa, depth, left, right, lanes, (target, conv.act));
+                tile_product_to(isa, depth, left, right, lanes, (target, act));
                 continue;
             }
             let target = Target::new(&mut tile.0, NR, lanes * LANE);
-            tile_product_to(isa, depth, left, right, lanes, (target, conv.act));
+            tile_product_to(isa, depth, left, right, lanes, (target, act));
+            if let Some(sums) = pass.sums {
+                let row = |r: usize| &sums[to + r * self.pixels..];
+                tile.finish(rows, places, row, conv.act);
+            }
             for (r, row) in tile.0.chunks_exact(NR).enumerate().take(rows) {
                 for place in places {
                     let from = &row[place.column..place.column + place.len];
                     // SAFETY: as above.
                     unsafe {
                         self.out
-                            .write_sum(to + r * self.pixels + place.pixel, from, self.add)
+                            .write_sum(to + r * self.pixels + place.pixel, from, pass.add)
                     };
                 }
             }
         }
-    }
-}
-
-/// A tile on a cache line.
-#[repr(align(64))]
-struct Tile([f32; MR * NR]);
-
-/// Columns of a tile that follow each other in the output.
-#[derive(Clone, Copy, Default)]
-struct Place {
-    column: usize,
-    pixel: usize,
-    len: usize,
-}
-
-impl Place {
-    /// All columns, from one pixel on.
-    fn whole(pixel: usize, len: usize) -> [Self; 1] {
-        let column = 0;
-        [Self { column, pixel, len }]
     }
 }

@@ -16,6 +16,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn store(self, p: *mut f32);
     unsafe fn plus(self, other: Self) -> Self;
     unsafe fn minus(self, other: Self) -> Self;
+    /// `if other > self { other } else { self }` of every value.
+    unsafe fn larger(self, other: Self) -> Self;
     /// `self + a·b`
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// [`activation::silu`] of every value, by the same operations.
@@ -90,6 +92,10 @@ mod x86 {
             unsafe { _mm512_sub_ps(self, other) }
         }
         #[inline(always)]
+        unsafe fn larger(self, other: Self) -> Self {
+            unsafe { _mm512_max_ps(other, self) }
+        }
+        #[inline(always)]
         unsafe fn add_product(self, a: Self, b: Self) -> Self {
             unsafe { _mm512_fmadd_ps(a, b, self) }
         }
@@ -152,6 +158,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn minus(self, other: Self) -> Self {
             unsafe { _mm256_sub_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn larger(self, other: Self) -> Self {
+            unsafe { _mm256_max_ps(other, self) }
         }
         #[inline(always)]
         unsafe fn add_product(self, a: Self, b: Self) -> Self {
@@ -236,6 +246,10 @@ impl Lanes for Four {
         self.zip(other, |a, b| a - b)
     }
     #[inline(always)]
+    unsafe fn larger(self, other: Self) -> Self {
+        self.zip(other, |a, b| if b > a { b } else { a })
+    }
+    #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         let mut sum = self.0;
         for (s, (a, b)) in sum.iter_mut().zip(a.0.into_iter().zip(b.0)) {
@@ -290,6 +304,9 @@ mod tests {
                 expect(L::splat(2.5), &|_| 2.5);
                 expect(a.plus(b), &|i| x[i] + y[i]);
                 expect(a.minus(b), &|i| x[i] - y[i]);
+                expect(a.larger(L::splat(0.5)), &|i| x[i].max(0.5));
+                expect(a.larger(L::splat(f32::NAN)), &|i| x[i]);
+                assert!(all(L::splat(f32::NAN).larger(a)).iter().all(|v| v.is_nan()));
                 expect(a.add_product(b, b), &|i| x[i] + y[i] * y[i]);
                 let [low, high] = a.interleave(b);
                 expect(low, &|i| [x, y][i % 2][i / 2]);

@@ -62,6 +62,11 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Number of rows.
+    pub(super) fn len(self) -> usize {
+        self.rows.len()
+    }
+
     /// The same rows of other values.
     pub(super) fn of(self, values: &'a [f32]) -> Self {
         Self { values, ..self }

@@ -32,8 +32,10 @@ mod scratch;
 mod softmax;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod unfold;
 mod upsample;
+mod weigh;
 mod winograd;
 
 pub use activation::Activation;
@@ -49,6 +51,7 @@ pub use routed::{Routes, routed_attention};
 pub use routed_weights::routed_weights;
 pub use softmax::softmax_last;
 pub use upsample::upsample_nearest2x;
+pub use weigh::{Weighing, weigh};
 
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor};
 

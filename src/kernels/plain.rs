@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::{Activation, Cells, Routes};
+use super::{Activation, Cells, Routes, Weighing};
 
 /// Convolution of `x` `[B, in, H, W]` with `weight` `[out, in / groups, k, k]` and `bias` `[out]`.
 pub fn conv2d(
@@ -241,4 +241,13 @@ fn scatter(parts: &Tensor) -> Result<Tensor> {
         total = (total + shifted(k)?)?;
     }
     total.narrow(1, 1, hh)?.narrow(2, 1, ww)?.contiguous()
+}
+
+/// `x` `[B, C, N]` weighed by `channels` `[B, C, 1]` and `places` `[B, 1, N]`.
+pub fn weigh(x: &Tensor, channels: &Tensor, places: &Tensor, how: Weighing) -> Result<Tensor> {
+    let scaled = x.broadcast_mul(channels)?;
+    match how {
+        Weighing::Sum => x.broadcast_mul(places)? + scaled,
+        Weighing::Product => scaled.broadcast_mul(places),
+    }
 }

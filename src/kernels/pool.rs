@@ -3,7 +3,8 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::isa::vectorised;
+use super::lanes::{self, Lanes, Program};
+use super::micro::LANE;
 use super::output::{Parts, filled};
 use super::planes::{Geometry, pad_plane};
 use super::scratch::with_scratch;
@@ -42,17 +43,23 @@ impl CustomOp1 for Run {
         let pixels = g.height * g.width;
         let pool = |out: Parts<'_>| {
             (0..x.len() / pixels).into_par_iter().for_each(|i| {
-                with_scratch(g.plane() + pixels, |scratch| {
-                    let (padded, maxima) = scratch.split_at_mut(g.plane());
+                with_scratch(g.plane() + LANE, |padded| {
                     pad_plane(
                         g,
                         &x[i * pixels..(i + 1) * pixels],
                         f32::NEG_INFINITY,
-                        padded,
+                        &mut padded[..g.plane()],
                     );
-                    pool_plane(g, padded, maxima);
-                    // SAFETY: each task writes its own plane.
-                    unsafe { out.write(i * pixels, maxima) };
+                    let geometry = g;
+                    lanes::run(Maxima {
+                        geometry,
+                        padded: &mut padded[..],
+                    });
+                    let rows = padded.chunks_exact(g.out_row(1)).take(g.height);
+                    for (y, row) in rows.enumerate() {
+                        // SAFETY: each task writes the rows of its own plane.
+                        unsafe { out.write(i * pixels + y * g.width, &row[..g.width]) };
+                    }
                 });
             });
         };
@@ -62,34 +69,33 @@ impl CustomOp1 for Run {
     }
 }
 
-vectorised! {
-    /// First along the columns, into the first rows of `padded`, then along the rows.
-    fn pool_plane(g: &Geometry, padded: &mut [f32], maxima: &mut [f32]) {
-        let row = g.out_row(1);
-        let vertical = g.height * row;
-        let (height, kernel) = (g.height, g.kernel);
-        // In place: row y only needs rows further on, which have not been changed yet.
-        for y in 0..height {
-            let (top, below) = padded[y * row..].split_at_mut(row);
-            for other in below.chunks_exact(row).take(kernel - 1) {
-                for (v, o) in top.iter_mut().zip(other) {
-                    *v = larger(*v, *o);
-                }
-            }
-        }
-        for (to, from) in maxima.chunks_exact_mut(g.width).zip(padded[..vertical].chunks_exact(row)) {
-            to.copy_from_slice(&from[..g.width]);
-            for k in 1..kernel {
-                for (v, o) in to.iter_mut().zip(&from[k..]) {
-                    *v = larger(*v, *o);
+/// The maxima of a padded plane: first along the columns, then along the rows, both in place and as one line, across
+/// the padding between the rows.
+struct Maxima<'a> {
+    geometry: &'a Geometry,
+    /// [`Geometry::plane`] values and a lane more.
+    padded: &'a mut [f32],
+}
+
+impl Program for Maxima<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let (g, row) = (self.geometry, self.geometry.out_row(1));
+        let len = g.height * row;
+        assert!(self.padded.len() >= g.plane() + LANE && LANE >= L::N);
+        for step in [row, 1] {
+            for at in (0..len).step_by(L::N) {
+                // SAFETY: the last window of a column ends with the plane, that of a row before it; the last vector
+                // may reach a lane further.
+                unsafe {
+                    let start = self.padded.as_mut_ptr().add(at);
+                    let mut largest = L::load(start);
+                    for k in 1..g.kernel {
+                        largest = largest.larger(L::load(start.add(k * step)));
+                    }
+                    largest.store(start);
                 }
             }
         }
     }
-}
-
-/// One instruction, unlike `f32::max` with its rule for NaN.
-#[inline(always)]
-fn larger(a: f32, b: f32) -> f32 {
-    if b > a { b } else { a }
 }

@@ -56,6 +56,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
+    fn weighing((b, c, n) in (1..3usize, 1..9usize, 1..300usize), sum in any::<bool>(), seed in any::<u64>()) {
+        let how = if sum { Weighing::Sum } else { Weighing::Product };
+        let (x, channels) = (noise(&[b, c, n], seed), noise(&[b, c, 1], seed ^ 1));
+        let places = noise(&[b, 1, n], seed ^ 2);
+        check(weigh(&x, &channels, &places, how), plain::weigh(&x, &channels, &places, how))?;
+        prop_assert!(weigh(&x, &places, &channels, how).is_err() || (c, n) == (1, 1));
+    }
+
+    #[test]
     fn convolution(
         (b, h, w) in (1..3usize, 1..40usize, 1..70usize),
         (groups, group_in, group_out) in (1..4usize, 1..20usize, 1..20usize),

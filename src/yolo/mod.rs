@@ -5,6 +5,7 @@ mod build;
 mod config;
 mod detect;
 mod detections;
+mod map;
 mod network;
 
 pub use config::{Config, Row, Scale, class_names};
@@ -12,4 +13,5 @@ pub use detect::{Detect, Level, RawHead, RawLevel};
 pub use detections::{
     Detection, Head, MAX_DETECTIONS, Thresholds, decode, detections, iou, smallest_at, top_k,
 };
+pub use map::Map;
 pub use network::{BlockModule, Layer, Module, Network, Output, Stop};

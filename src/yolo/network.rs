@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use candle_nn::VarBuilder;
 
 use super::blocks::Block;
 use super::build::{Builder, MAX_STRIDE, RowError, gcd};
 use super::detect::Detect;
-use super::{Config, Head, RawHead};
+use super::{Config, Head, Map, RawHead};
 use crate::attention::position_sensitive::Eye;
 use crate::attention::{Attention, Erasure, Knobs, Mechanism, Trace, Watch};
-use crate::kernels;
 
 /// What a row does.
 #[derive(Debug)]
@@ -70,7 +69,7 @@ impl std::fmt::Display for Stop {
 #[derive(Debug, Clone)]
 pub enum Output {
     /// A feature map `[1, C, H, W]`.
-    Map(Tensor),
+    Map(Map),
     /// Boxes and scores.
     Raw(Arc<RawHead>),
 }
@@ -239,7 +238,7 @@ impl Layer {
     /// If an input does not have the shape the row was built for.
     pub fn run(
         &self,
-        inputs: &[Tensor],
+        inputs: &[Map],
         knobs: &Knobs,
         watch: &Watch,
         head: Head,
@@ -253,7 +252,7 @@ impl Layer {
     /// As [`Layer::run`].
     pub fn run_without(
         &self,
-        inputs: &[Tensor],
+        inputs: &[Map],
         set: (&Knobs, Option<&Erasure>),
         watch: &Watch,
         head: Head,
@@ -267,26 +266,30 @@ impl Layer {
 
     fn run_on(
         &self,
-        first: &Tensor,
-        inputs: &[Tensor],
+        first: &Map,
+        inputs: &[Map],
         (knobs, erasure): (&Knobs, Option<&Erasure>),
         watch: &Watch,
         head: Head,
     ) -> Result<(Output, Option<Arc<dyn Trace>>)> {
         Ok(match &self.module {
             Module::Block(block) => (
-                Output::Map(block.0.forward(first, &mut Eye::closed())?),
+                Output::Map(block.0.forward_map(first, &mut Eye::closed())?),
                 None,
             ),
-            Module::Concat => (Output::Map(kernels::cat(inputs, 1)?), None),
+            Module::Concat => (Output::Map(Map::joined(inputs)?), None),
             Module::Attention(attention) => {
+                let first = &first.tensor()?;
                 let (y, trace) = match erasure {
                     Some(erasure) => attention.forward_without(first, knobs, erasure, watch)?,
                     None => attention.forward(first, knobs, watch)?,
                 };
-                (Output::Map(y), trace)
+                (Output::Map(y.into()), trace)
             }
-            Module::Detect(detect) => (Output::Raw(Arc::new(detect.forward(inputs, head)?)), None),
+            Module::Detect(detect) => {
+                let levels = inputs.iter().map(Map::tensor).collect::<Result<Vec<_>>>()?;
+                (Output::Raw(Arc::new(detect.forward(&levels, head)?)), None)
+            }
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use attnscope::attention::{Knobs, Trace, Watch};
-use attnscope::yolo::{Head, Network, Output, RawHead};
+use attnscope::yolo::{Head, Map, Network, Output, RawHead};
 use candle_core::Tensor;
 
 /// What a network put out.
@@ -27,14 +27,14 @@ pub fn run(
     watch: &Watch,
     knobs: impl Fn(usize, [usize; 2]) -> Knobs,
 ) -> Run {
-    let (layers, mut maps) = (network.layers(), Vec::<Tensor>::new());
+    let (layers, mut maps) = (network.layers(), Vec::<Map>::new());
     let (mut traces, mut inputs) = (BTreeMap::new(), BTreeMap::new());
     let none = Knobs::new();
     for (row, layer) in layers.iter().enumerate() {
-        let sources: Vec<Tensor> = layer
+        let sources: Vec<Map> = layer
             .from
             .iter()
-            .map(|f| f.map_or(input, |i| &maps[i]).clone())
+            .map(|f| f.map_or_else(|| input.clone().into(), |i| maps[i].clone()))
             .collect();
         if row + 1 == layers.len() {
             let head = |head| match layer.run(&sources, &none, watch, head).unwrap() {
@@ -42,7 +42,7 @@ pub fn run(
                 _ => panic!("the last row gives no boxes"),
             };
             return Run {
-                maps,
+                maps: maps.iter().map(|map| map.tensor().unwrap()).collect(),
                 traces,
                 inputs,
                 one_to_many: head(Head::OneToMany),
@@ -50,10 +50,11 @@ pub fn run(
             };
         }
         let knobs = if network.attention_at(row).is_some() {
-            let (_, _, h, w) = sources[0].dims4().unwrap();
+            let source = sources[0].tensor().unwrap();
+            let (_, _, h, w) = source.dims4().unwrap();
             let (_, _, ih, iw) = input.dims4().unwrap();
             assert_eq!(network.map_size(row, [ih, iw]), [h, w], "map of row {row}");
-            inputs.insert(row, sources[0].clone());
+            inputs.insert(row, source);
             knobs(row, [h, w])
         } else {
             Knobs::new()

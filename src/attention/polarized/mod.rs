@@ -13,12 +13,12 @@ mod trace;
 
 use std::sync::Arc;
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::{Array, Attention, BuildArgs, Knobs, Legal, MapSize, Mechanism, Watch, Watched};
 use crate::error::in_words;
-use crate::kernels;
+use crate::kernels::{self, Weighing};
 
 pub use trace::PolarizedTrace;
 
@@ -154,18 +154,14 @@ impl Attention for PolarizedAttention {
         }
         let flat = x.flatten_from(2)?;
         let (channel, channel_query) = self.channel_weight(&flat)?;
-        let scaled = flat.broadcast_mul(&channel)?;
-        let (y, spatial, spatial_query) = match self.form {
-            Form::Parallel => {
-                let (spatial, query) = self.spatial_weight(&flat)?;
-                (flat.broadcast_mul(&spatial)?.add(&scaled)?, spatial, query)
-            }
+        let (how, (spatial, spatial_query)) = match self.form {
+            Form::Parallel => (Weighing::Sum, self.spatial_weight(&flat)?),
             Form::Sequential => {
-                let (spatial, query) = self.spatial_weight(&scaled)?;
-                (scaled.broadcast_mul(&spatial)?, spatial, query)
+                let scaled = flat.broadcast_mul(&channel)?;
+                (Weighing::Product, self.spatial_weight(&scaled)?)
             }
         };
-        let y = y.reshape((b, c, h, w))?;
+        let y = kernels::weigh(&flat, &channel, &spatial, how)?.reshape((b, c, h, w))?;
         if !watch.is_on() {
             return Ok((y, None));
         }
@@ -188,8 +184,9 @@ impl PolarizedAttention {
     /// `[B, C, N]` to the channel weight `[B, C, 1]` and where it looked `[B, 1, N]`.
     fn channel_weight(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let query = kernels::softmax_last(&self.channel_query.apply(x)?)?;
-        let value = self.channel_value.apply(x)?;
-        let pooled = value.broadcast_mul(&query)?.sum_keepdim(D::Minus1)?;
+        // The weights of the query sum to 1: the mean of a linear map is the linear map of the mean, at an N-th of the cost.
+        let mean = x.matmul(&query.transpose(1, 2)?)?;
+        let pooled = self.channel_value.apply(&mean)?;
         let logits = self.channel_out.apply(&pooled)?.squeeze(2)?;
         let centred = logits.broadcast_sub(&logits.mean_keepdim(1)?)?;
         let deviation = (centred.sqr()?.mean_keepdim(1)? + EPS)?.sqrt()?;
@@ -202,10 +199,13 @@ impl PolarizedAttention {
 
     /// `[B, C, N]` to the spatial weight `[B, 1, N]` and the channels it asked for `[B, 1, C/2]`.
     fn spatial_weight(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        // The mean of a linear map is the linear map of the mean, at an N-th of the cost.
         let pooled = self.spatial_query.apply(&x.mean_keepdim(2)?)?;
         let query = kernels::softmax_last(&pooled.transpose(1, 2)?.contiguous()?)?;
-        let logits = query.matmul(&self.spatial_value.apply(x)?)?;
+        // What is asked of the value, asked of its weights: one row in place of half the channels.
+        let Linear { weight, bias } = &self.spatial_value;
+        let bias = query.broadcast_mul(bias)?.sum_keepdim(2)?;
+        let row = query.broadcast_matmul(&weight.unsqueeze(0)?)?;
+        let logits = row.matmul(x)?.broadcast_add(&bias)?;
         Ok((candle_nn::ops::sigmoid(&logits)?, query))
     }
 }

@@ -78,7 +78,7 @@ impl Block {
     /// The map with its position embedding, and what the attention gets of it.
     pub(super) fn before(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let x = match &self.pos_embed {
-            Some(conv) => (x + conv.forward(x)?)?,
+            Some(conv) => conv.forward_plus(x, x)?,
             None => x.clone(),
         };
         let asked = self.ahead(0, &x)?;
@@ -92,7 +92,11 @@ impl Block {
         if let Some(conv) = &self.inner {
             hidden = conv.forward(&hidden)?;
         }
-        self.join(1, &x, self.down.forward(&kernels::gelu(&hidden)?)?)
+        let hidden = kernels::gelu(&hidden)?;
+        match (&self.gamma, self.pre_norm) {
+            (None, true) => self.down.forward_plus(&hidden, &x),
+            _ => self.join(1, &x, self.down.forward(&hidden)?),
+        }
     }
 
     /// What branch `i` gets.

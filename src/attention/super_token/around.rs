@@ -90,7 +90,7 @@ impl Layer {
 
     fn mlp(&self, x: &Tensor) -> Result<Tensor> {
         let hidden = kernels::gelu(&self.up.forward(x)?)?;
-        let hidden = (&hidden + self.inner.forward(&hidden)?)?;
+        let hidden = self.inner.forward_plus(&hidden, &hidden)?;
         self.down.forward(&hidden)
     }
 
@@ -136,7 +136,7 @@ impl Around {
                 Ok(((x + y)?, trace))
             }
             Self::Layer(layer) => {
-                let x = (x + layer.pos_embed.forward(x)?)?;
+                let x = layer.pos_embed.forward_plus(x, x)?;
                 let (y, trace) = attend(&normed(&x, &layer.norm)?)?;
                 let x = (x + layer.scaled(y, 0)?)?;
                 let y = layer.scaled(layer.mlp(&x)?, 1)?;

@@ -14,7 +14,7 @@ use crate::attention::Watch;
 use crate::checkpoint::Model;
 use crate::engine::{self, Engine, Scene, Settings, Wish};
 use crate::picture::{Letterbox, Photo};
-use crate::yolo::{Head, Output, RawHead};
+use crate::yolo::{Head, Map, Output, RawHead};
 use crate::{Error, Result};
 
 /// Rows that are measured together.
@@ -197,15 +197,15 @@ impl Plan {
                 last_reader[*from] = row;
             }
         }
-        let mut maps: Vec<Option<Tensor>> = vec![None; layers.len()];
+        let mut maps: Vec<Option<Map>> = vec![None; layers.len()];
         let mut times = Vec::with_capacity(layers.len());
         for (row, layer) in layers.iter().enumerate() {
             let began = Instant::now();
             let source = |from: &Option<usize>| match from {
-                None => Some(input.clone()),
+                None => Some(input.clone().into()),
                 Some(i) => maps[*i].clone(),
             };
-            let sources: Vec<Tensor> = layer.from.iter().filter_map(source).collect();
+            let sources: Vec<Map> = layer.from.iter().filter_map(source).collect();
             let legal = settings.legal(&self.model, row);
             let knobs = legal.map(|l| l.values).unwrap_or_default();
             let (output, _) = layer.run(&sources, &knobs, &Watch::Off, self.head())?;

@@ -8,6 +8,7 @@ use super::{Block, Chain, ConvSpec, Source, expand, load_conv};
 use crate::attention::Arg;
 use crate::attention::position_sensitive::Eye;
 use crate::kernels::Conv2d;
+use crate::yolo::Map;
 
 pub(super) const ROWS: &[RowKind] = &[
     RowKind::once("Bottleneck", bottleneck_row),
@@ -153,9 +154,9 @@ impl C2f {
     }
 }
 
-impl Block for C2f {
-    fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
-        let y = self.cv1.forward(x)?;
+impl C2f {
+    /// What follows `cv1`.
+    fn rest(&self, y: Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
         let mut last = y.narrow(1, self.half, self.half)?.contiguous()?;
         let mut all = vec![y];
         for part in &self.parts {
@@ -163,6 +164,16 @@ impl Block for C2f {
             all.push(last.clone());
         }
         self.cv2.forward_joined(&all)
+    }
+}
+
+impl Block for C2f {
+    fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor> {
+        self.rest(self.cv1.forward(x)?, eye)
+    }
+
+    fn forward_map(&self, x: &Map, eye: &mut Eye<'_>) -> Result<Map> {
+        Ok(self.rest(x.convolved(&self.cv1)?, eye)?.into())
     }
 
     fn attends(&self) -> bool {

@@ -18,6 +18,7 @@ use candle_core::{Result, Tensor};
 
 use crate::attention::position_sensitive::Eye;
 use crate::kernels::Conv2d;
+use crate::yolo::Map;
 
 pub(super) use conv::{ConvSpec, activation, load_conv, load_plain_conv};
 pub(super) use rows::{Built, MAX_CHANNELS, RowKind, RowSpec};
@@ -27,6 +28,11 @@ pub(super) use watched::Watched;
 /// A block with one input. What attends inside shows the eye what it computes.
 pub(super) trait Block: Send + Sync + Debug {
     fn forward(&self, x: &Tensor, eye: &mut Eye<'_>) -> Result<Tensor>;
+
+    /// The same for a block that need not have its input as one tensor, or does not make one.
+    fn forward_map(&self, x: &Map, eye: &mut Eye<'_>) -> Result<Map> {
+        Ok(self.forward(&x.tensor()?, eye)?.into())
+    }
 
     /// Whether there is anything for the eye to see.
     fn attends(&self) -> bool {

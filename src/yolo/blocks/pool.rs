@@ -7,6 +7,7 @@ use super::rows::{Built, MAX_KERNEL, RowKind, RowSpec};
 use super::{Block, ConvSpec, Source, load_conv};
 use crate::attention::position_sensitive::Eye;
 use crate::kernels::{self, Activation, Conv2d};
+use crate::yolo::Map;
 
 pub(super) const ROWS: &[RowKind] = &[
     RowKind::once("SPPF", sppf_row),
@@ -67,6 +68,13 @@ impl Block for Upsample {
         }
         let (_, _, h, w) = x.dims4()?;
         x.upsample_nearest2d(h * self.0, w * self.0)
+    }
+
+    fn forward_map(&self, x: &Map, eye: &mut Eye<'_>) -> Result<Map> {
+        match self.0 {
+            2 => x.doubled(),
+            _ => Ok(self.forward(&x.tensor()?, eye)?.into()),
+        }
     }
 }
 
