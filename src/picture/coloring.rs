@@ -16,7 +16,7 @@ pub enum Origin {
     Shared,
 }
 
-/// How the values of one map are coloured: a [`Look`] that has seen them.
+/// How the values of one map are coloured: a [`Look`](super::Look) that has seen them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Coloring {
     /// Colours.

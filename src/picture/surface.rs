@@ -1,4 +1,4 @@
-//! What a page can be drawn on: pixels ([`Raster`]) or vectors (the SVG writer). Figures are laid
+//! What a page can be drawn on: pixels (`Raster`) or vectors (the SVG writer). Figures are laid
 //! out once, in points, and draw themselves on either.
 
 use image::imageops::{self, FilterType};
