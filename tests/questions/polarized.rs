@@ -76,7 +76,7 @@ fn channels_are_ranked_by_their_weight() {
         let x = &case.golden.get("x").data;
         for (channel, (text, map)) in gallery.channels.iter().zip(&gallery.maps) {
             same(text, &map.values, &x[channel * 63..][..63]);
-            assert!(text.starts_with(&format!("channel {channel},")), "{text}");
+            assert!(text.starts_with(&format!("{channel}: ")), "{text}");
         }
         let second = asked(|a| a.channel = Some(gallery.channels[1]));
         let chosen = answer(trace.as_ref(), "channel_weight", &second).chosen;
