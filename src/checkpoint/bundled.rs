@@ -27,12 +27,19 @@ macro_rules! bundled {
 }
 
 /// All of them; the first one is opened when nothing else is asked for.
-pub static BUNDLED: [Bundled; 5] = [
+pub static BUNDLED: [Bundled; 6] = [
     bundled!(
         "yolo26n-attn-v0",
         "Trained: super tokens, routed regions and polarized weights in one detector",
         Some(include_bytes!(
             "../../models/yolo26n-attn-v0/weights.safetensors"
+        ))
+    ),
+    bundled!(
+        "yolo26n-attn",
+        "Trained further, at 192 to 640 px; a second routed block feeds one level of the head alone",
+        Some(include_bytes!(
+            "../../models/yolo26n-attn/weights.safetensors"
         ))
     ),
     bundled!(
