@@ -82,6 +82,9 @@ impl Numbers {
                 .rev()
                 .flat_map(|t| self.questions(t))
                 .collect();
+            // This frame has the answers of the other panes to make.
+            ui.ctx().request_repaint();
+            return;
         }
         let start = Instant::now();
         while let Some(todo) = self.todo.pop() {
