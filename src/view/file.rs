@@ -127,7 +127,10 @@ impl ViewFile {
     /// # Errors
     /// One sentence on what is wrong.
     pub fn parse(text: &str, folder: &Path) -> std::result::Result<Self, String> {
-        let mut file: Self = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let mut file: Self = serde_json::from_str(text).map_err(|e| match e.is_data() {
+            true => e.to_string(),
+            false => format!("not JSON ({e})"),
+        })?;
         if file.attnscope_view != VERSION {
             return Err(format!(
                 "it has version {}, this program reads {VERSION}",
