@@ -166,8 +166,9 @@ class BiLevelRoutingAttention(nn.Module):
             logits = (means[..., :c] * self.scale) @ means[..., c:].transpose(1, 2)
             chosen = logits.topk(k, -1).indices  # [B, S², k]
         if k < regions:
-            batch = torch.arange(b, device=x.device)[:, None, None]
-            kv = kv[batch, chosen]  # [B, S², k, T, 2C]
+            # Whole regions as rows: their copies, and the sums of their gradients, run over memory in order.
+            rows = chosen + regions * torch.arange(b, device=x.device)[:, None, None]
+            kv = kv.reshape(b * regions, tokens * 2 * c).index_select(0, rows.flatten())
             kv = kv.reshape(b * regions, k * tokens, 2 * c)
             q = q.reshape(b * regions, tokens, c)
         else:  # every region: plain attention over the whole map, whatever the order

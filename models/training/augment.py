@@ -118,7 +118,7 @@ def _sample(pictures, chosen, side, centre, scale, corner, flip, size) -> tuple[
     """[B, 3, S, S] 0..255, bilinear; and [B, 1, S, S] where no picture is."""
     b, tiles = chosen.shape
     device, stored = chosen.device, pictures.pixels.shape[-1]
-    source = pictures.pixels[chosen.reshape(-1)].float()
+    source = pictures.pixels.index_select(0, chosen.reshape(-1)).float()
     # Shrunk by more than two: halve first, or fine structure would alias.
     half = 2.0 if float(scale.median()) < 0.6 else 1.0
     if half == 2.0:
