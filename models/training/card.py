@@ -29,12 +29,20 @@ class Facts:
     pictures: int
     sweep: list[dict]
     sizes: list[dict]
+    taken: str  # "603 of 631 tensors" of the model that it started from, "" from scratch
 
     @property
     def sessions(self) -> list[dict]:
         """Without the folders of the machine that it was trained on."""
         data = self.state["arguments"]["data"]
         return [{**x, "command": x["command"].replace(data, Path(data).name)} for x in self.state["sessions"]]
+
+    @property
+    def start(self) -> str:
+        """What the run began with; "" from scratch."""
+        init = self.state["arguments"]["init"]
+        commit = self.state["sessions"][0]["commit"][:12]
+        return f"{self.taken} of the weights of {Path(init).name} as of commit {commit}" if init else ""
 
     @property
     def heads(self) -> list[str]:
@@ -65,7 +73,7 @@ def as_json(f: Facts) -> dict:
         "weights": "weights.safetensors, float16, EMA",
         "attention": f.attention_rows,
         "data": {"name": Path(a["data"]).name, "pictures": s["pictures"], "sha256": s["data"]},
-        "initialisation": f"weights of {Path(a['init']).name}" if a["init"] else "from scratch",
+        "initialisation": f.start or "from scratch",
         "training": {
             "recipe": "models/training",
             "sessions": f.sessions,
@@ -131,8 +139,7 @@ def write(folder: Path, f: Facts, sources: str) -> None:
     (folder / "card.json").write_text(json.dumps(as_json(f), indent=1) + "\n")
     s, a = f.state, f.state["arguments"]
     rows = "\n".join(f"* {i}: `{m}`" for i, m in f.attention_rows.items()) or "* none"
-    init = Path(a["init"]).name if a["init"] else ""
-    start = f"It started from the weights of `{init}`, whose own pictures and hours come on top. " if init else ""
+    start = f"It started from {f.start}, whose own pictures and hours come on top. " if f.start else ""
     sessions = "\n".join(
         f"* commit {x['commit'][:12]}{x['commit'][40:]}, from picture {x['start_images']}: "
         f"`python {x['command']}` ({x['device']}, torch {x['torch']})" for x in f.sessions)

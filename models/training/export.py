@@ -2,8 +2,9 @@
 
 Writes model.yaml, weights.safetensors (float16, both heads, BatchNorm not folded), card.json and
 README.md; what no program can know (limits, failures seen, licences of the data) is taken from
-notes.md in the folder, or from data-notes.md here. All figures are measured on the float16 weights as written. Every measurement is kept in
-runs/NAME/measured.json, so that a second call goes on where the first one was cut off.
+notes.md in the folder, or from data-notes.md here. All figures are measured on the float16 weights
+as written. Every measurement is kept in runs/NAME/measured.json, so that a second call goes on where
+the first one was cut off.
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ def main() -> None:
     sizes = [{"size": s, "images": len(some), **card.short(at(some, s))} for s in SIZES]
     lines = run / "curve.jsonl"
     curve = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
-    facts = card.Facts(a.to.name, network, turn, state, curve, whole, len(items), sweep, sizes)
+    taken = json.loads((run / "log.jsonl").read_text().split("\n", 1)[0])["text"].split(" from ")[0]
+    facts = card.Facts(a.to.name, network, turn, state, curve, whole, len(items), sweep, sizes, taken)
     notes = a.to / "notes.md"
     card.write(a.to, facts, (notes if notes.exists() else HERE / "data-notes.md").read_text())
 
