@@ -31,7 +31,7 @@ ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 from peers.network import Network, write_random_weights  # noqa: E402
 
-BUNDLED = ROOT / "models" / "yolo26n-attn-v0"
+BUNDLED = ROOT / "models" / "yolo26n-attn"
 # Model, input size, goals: attnscope to ONNX Runtime and to PyTorch eager.
 CASES = [
     ("yolo11n", 640, 1.0, 0.5),

@@ -22,7 +22,7 @@ const PIXELS: f64 = 0.05;
 #[test]
 fn the_bundled_model_gives_the_numbers_of_the_reference() {
     let model = Model::bundled(&Device::Cpu).unwrap();
-    let golden = Golden::open(&golden_path("network_v0.safetensors"));
+    let golden = Golden::open(&golden_path("network_bundled.safetensors"));
     for setting in ["a", "b", "c"] {
         compare(&model, &golden, setting, &[]);
     }

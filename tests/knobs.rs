@@ -165,7 +165,7 @@ fn absurd_hyperparameters_of_a_file_are_moved_like_slider_values() {
 
 /// The input map of every attention row of a model on the drawn picture of 128×160.
 fn features(model: &Model) -> BTreeMap<usize, Tensor> {
-    let input = Golden::open(&golden_path("network_v0.safetensors")).input();
+    let input = Golden::open(&golden_path("network_bundled.safetensors")).input();
     let defaults = |row: usize, map| {
         let layer = model.network.attention_at(row).unwrap();
         layer.legal(map, &Knobs::new()).values

@@ -138,7 +138,9 @@ fn choose(harness: &mut Harness<'_, Window>, mechanism: &str, question: &str) {
     let trace = &outcome().traces[&row_of(mechanism)].trace;
     let mut all = trace.questions().iter();
     let title = all.find(|q| q.id == question).unwrap().title;
-    harness.get_by_label(title).click();
+    // Several rows of a mechanism: that of the first.
+    let first = harness.get_all_by_label(title).next();
+    first.expect(title).click();
     harness.run_ok();
 }
 

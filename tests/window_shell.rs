@@ -72,9 +72,10 @@ fn slide(harness: &mut Harness<'_, App>, label: &str, value: f64) {
 }
 
 fn choose_layer(harness: &mut Harness<'_, App>, name: &str) {
-    harness
-        .get_by(|n| n.role() == Role::Button && n.label().is_some_and(|l| l.contains(name)))
-        .click();
+    let first = harness
+        .get_all_by(|n| n.role() == Role::Button && n.label().is_some_and(|l| l.contains(name)))
+        .next();
+    first.expect(name).click();
     harness.run_steps(2);
 }
 
@@ -105,22 +106,18 @@ fn the_window_opens_on_the_bundled_model_and_picture_analysed() {
     let harness = window();
     let app = harness.state();
     assert_eq!(app.photo().unwrap().name, "chelsea.png");
-    assert_eq!(app.model().unwrap().name, "yolo26n-attn-v0");
+    assert_eq!(app.model().unwrap().name, "yolo26n-attn");
     let detected = app.snapshot().detected.clone().unwrap();
     let model = app.model().unwrap();
     assert_eq!(model.classes[detected.list[0].class], "cat");
-    assert!(
-        (detected.list[0].score - 0.655).abs() < 0.005,
-        "{}",
-        detected.list[0].score
-    );
+    assert_eq!(detected.list.len(), 1, "{:?}", detected.list);
     assert_eq!(
         app.snapshot().traces.keys().copied().collect::<Vec<_>>(),
-        [5, 8, 19]
+        [5, 8, 19, 26]
     );
     assert!(app.messages().is_empty(), "{:?}", app.messages());
     assert!(harness.query_by_label("451 × 300").is_some());
-    assert!(harness.query_by_label_contains("of 27 layers").is_some());
+    assert!(harness.query_by_label_contains("of 28 layers").is_some());
 }
 
 #[test]
@@ -173,15 +170,17 @@ fn knobs_of_super_tokens_act_on_the_outcome() {
     assert_eq!(super_tokens(harness.state()).stoken_size, [8, 8]);
     slide(&mut harness, "stoken_size", 5.0);
     assert_eq!(super_tokens(harness.state()).stoken_size, [5, 5]);
-    // 320 / 8 = 40 cells: 8 super tokens per side.
-    assert_eq!(super_tokens(harness.state()).grid, [8, 8]);
+    let [_, cells] = super_tokens(harness.state()).map;
+    let per_side = cells.div_ceil(5);
+    assert_eq!(super_tokens(harness.state()).grid, [per_side; 2]);
     slide(&mut harness, "n_iter", 3.0);
     assert_eq!(super_tokens(harness.state()).affinity.len(), 3);
 
     press(&mut harness, "separate height and width");
     slide(&mut harness, "stoken_size width", 10.0);
     assert_eq!(super_tokens(harness.state()).stoken_size, [5, 10]);
-    assert_eq!(super_tokens(harness.state()).grid, [8, 4]);
+    let grid = [per_side, cells.div_ceil(10)];
+    assert_eq!(super_tokens(harness.state()).grid, grid);
     press(&mut harness, "separate height and width");
     settle(&mut harness);
     assert_eq!(super_tokens(harness.state()).stoken_size, [5, 5]);
@@ -229,12 +228,12 @@ fn detections_follow_thresholds_and_head() {
     assert_eq!(harness.query_all_by_label("overlap (IoU)").count(), 0);
     let detected = harness.state().snapshot().detected.clone().unwrap();
     assert_eq!(detected.head, Head::OneToOne);
-    assert!((detected.list[0].score - 0.609).abs() < 0.005);
-    slide(&mut harness, "confidence", 0.9);
+    let best = f64::from(detected.list[0].score);
+    slide(&mut harness, "confidence", best + 0.02);
     assert_eq!(count(&harness), 0);
-    slide(&mut harness, "confidence", 0.05);
+    slide(&mut harness, "confidence", 0.01);
     let low = count(&harness);
-    slide(&mut harness, "confidence", 0.5);
+    slide(&mut harness, "confidence", best - 0.02);
     assert!(low > count(&harness) && count(&harness) == 1, "{low}");
 
     press(&mut harness, "one-to-many");
@@ -243,7 +242,7 @@ fn detections_follow_thresholds_and_head() {
         harness.state().snapshot().detected.as_ref().unwrap().head,
         Head::OneToMany
     );
-    slide(&mut harness, "confidence", 0.05);
+    slide(&mut harness, "confidence", 0.01);
     slide(&mut harness, "overlap (IoU)", 1.0);
     let all = count(&harness);
     slide(&mut harness, "overlap (IoU)", 0.1);
@@ -257,7 +256,9 @@ fn the_input_size_is_chosen_from_multiples_of_the_stride() {
         .get_by_role_and_label(Role::ComboBox, "input size")
         .click();
     harness.run_steps(2);
-    assert!(harness.query_by_label("320 (best)").is_some());
+    let best = harness.state().model().unwrap().card.best_size.unwrap();
+    let said = format!("{best} (best)");
+    assert!(harness.query_by_label(&said).is_some());
     press(&mut harness, "224");
     settle(&mut harness);
     let scene = harness.state().snapshot().scene.clone().unwrap();
@@ -447,13 +448,13 @@ fn a_pane_behind_another_is_watched_as_soon_as_it_is_seen() {
     let rows = |harness: &Harness<'_, App>| -> Vec<usize> {
         harness.state().snapshot().traces.keys().copied().collect()
     };
-    assert_eq!(rows(&harness), [5, 8, 19]);
+    assert_eq!(rows(&harness), [5, 8, 19, 26]);
     harness.get_by_label("Position-sensitive attention").click();
     harness.run_steps(2);
     settle(&mut harness);
     assert_eq!(
         rows(&harness),
-        [5, 8, 12, 25],
+        [5, 8, 12, 25, 26],
         "the polarized pane lies behind now"
     );
 }

@@ -27,17 +27,10 @@ macro_rules! bundled {
 }
 
 /// All of them; the first one is opened when nothing else is asked for.
-pub static BUNDLED: [Bundled; 6] = [
-    bundled!(
-        "yolo26n-attn-v0",
-        "Trained: super tokens, routed regions and polarized weights in one detector",
-        Some(include_bytes!(
-            "../../models/yolo26n-attn-v0/weights.safetensors"
-        ))
-    ),
+pub static BUNDLED: [Bundled; 5] = [
     bundled!(
         "yolo26n-attn",
-        "Trained further, at 192 to 640 px; a second routed block feeds one level of the head alone",
+        "Trained: super tokens, routed regions and polarized weights in one detector",
         Some(include_bytes!(
             "../../models/yolo26n-attn/weights.safetensors"
         ))

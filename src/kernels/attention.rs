@@ -47,15 +47,15 @@ struct Run {
 }
 
 /// A matrix per group, with any strides.
-struct Matrices<'a> {
+pub(super) struct Matrices<'a> {
     values: &'a [f32],
     rows: usize,
-    cols: usize,
+    pub(super) cols: usize,
     stride: [usize; 3],
 }
 
 impl<'a> Matrices<'a> {
-    fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
+    pub(super) fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
         let values = &storage.as_slice::<f32>()?[layout.start_offset()..];
         let (_, rows, cols) = layout.shape().dims3()?;
         match *layout.stride() {
@@ -69,7 +69,7 @@ impl<'a> Matrices<'a> {
         }
     }
 
-    fn at(&self, group: usize, row: usize, col: usize) -> f32 {
+    pub(super) fn at(&self, group: usize, row: usize, col: usize) -> f32 {
         let [g, r, c] = self.stride;
         self.values[group * g + row * r + col * c]
     }

@@ -11,6 +11,7 @@
 mod activation;
 mod association;
 mod attention;
+mod attention_weights;
 mod cat;
 mod conv;
 mod conv_gemm;
@@ -41,6 +42,7 @@ mod winograd;
 pub use activation::Activation;
 pub use association::{Cells, affinity, spread, weighted_means};
 pub use attention::attention;
+pub use attention_weights::{Weights, attention_weights};
 pub use cat::{cat, cat_values};
 pub use conv::Conv2d;
 pub use memory::keep_memory;

@@ -1,8 +1,8 @@
 //! The kernels as ordinary candle operations: for other devices and number types, and to test against.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 
-use super::{Activation, Cells, Routes, Weighing};
+use super::{Activation, Cells, Routes, Weighing, Weights};
 
 /// Convolution of `x` `[B, in, H, W]` with `weight` `[out, in / groups, k, k]` and `bias` `[out]`.
 pub fn conv2d(
@@ -101,6 +101,32 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Tenso
 pub fn upsample_nearest2x(x: &Tensor) -> Result<Tensor> {
     let (_, _, height, width) = x.dims4()?;
     x.upsample_nearest2d(2 * height, 2 * width)
+}
+
+/// Weights of all queries, a few at a time: the matrix of all of them is never held.
+pub fn attention_weights(q: &Tensor, k: &Tensor, scale: f64, asked: &[usize]) -> Result<Weights> {
+    /// Queries at a time.
+    const STEP: usize = 128;
+    let (groups, queries, _) = q.dims3()?;
+    let keys = k.t()?.contiguous()?;
+    let mut received = Tensor::zeros((groups, keys.dim(2)?), DType::F32, q.device())?;
+    let mut rows = vec![None; queries];
+    for start in (0..queries).step_by(STEP) {
+        let some = q.narrow(1, start, STEP.min(queries - start))?;
+        let weights = softmax_last(&(some.contiguous()?.matmul(&keys)? * scale)?)?;
+        let weights = weights.to_dtype(DType::F32)?;
+        received = (received + weights.sum(1)?)?;
+        for &query in asked.iter().filter(|q| (start..start + STEP).contains(q)) {
+            let row = weights.narrow(1, query - start, 1)?.flatten_all()?;
+            rows[query] = Some(row.to_vec1::<f32>()?.into());
+        }
+    }
+    let received = (received / queries as f64)?.flatten_all()?.to_vec1()?;
+    let of_queries = asked.iter().filter_map(|&query| rows[query].clone());
+    Ok(Weights {
+        received,
+        of_queries: of_queries.collect(),
+    })
 }
 
 /// Token attention over routed regions, `qkv` `[1, 2·qk + C, H, W]`; result `[1, C, H, W]`.

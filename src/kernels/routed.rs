@@ -108,9 +108,9 @@ impl CustomOp1 for Run<'_> {
 
 /// The map by region.
 pub(super) struct Map<'a> {
-    pub(super) qkv: &'a [f32],
+    qkv: &'a [f32],
     width: usize,
-    pub(super) plane: usize,
+    plane: usize,
     /// Height and width of a region.
     region: [usize; 2],
     n_win: usize,
@@ -130,6 +130,20 @@ impl<'a> Map<'a> {
     /// Tokens of a region.
     pub(super) fn tokens(&self) -> usize {
         self.region[0] * self.region[1]
+    }
+
+    /// The values of one channel.
+    pub(super) fn plane(&self, channel: usize) -> &'a [f32] {
+        &self.qkv[channel * self.plane..][..self.plane]
+    }
+
+    /// Copies one channel of a region, token by token.
+    pub(super) fn copy_region(&self, channel: usize, region: usize, out: &mut [f32]) {
+        let (plane, width) = (self.plane(channel), self.region[1].max(1));
+        let first = self.position(region, 0);
+        for (y, out) in out.chunks_mut(width).enumerate() {
+            out.copy_from_slice(&plane[first + y * self.width..][..out.len()]);
+        }
     }
 
     /// Where token `token` of `region` lies in a plane.

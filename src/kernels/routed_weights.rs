@@ -7,12 +7,11 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
-use super::isa::Isa;
+use super::attention_weights::weights_of_block;
 use super::maps::Held;
-use super::micro::{LANE, MR, NR, Strided, pack_rows, packed_len, tile_product};
+use super::micro::{LANE, MR, pack_rows, packed_len};
 use super::routed::{Map, Routes};
 use super::scratch::with_scratch;
-use super::softmax::softmax_rows;
 use super::{is_fast, plain};
 
 /// `[heads, T, k·T]` row-major for each of some regions: how much each token of the region reads from each token of the
@@ -68,44 +67,31 @@ fn weights_of(
     out: &mut [MaybeUninit<f32>],
 ) {
     let (depth, topk, tokens) = (routes.qk_dim / routes.heads, routes.topk(), map.tokens());
-    let (keys, isa) = (topk * tokens, Isa::best());
+    let keys = topk * tokens;
     let cols = keys.next_multiple_of(LANE);
     let query_len = packed_len(tokens, depth);
-    let at = |channel: usize, position: usize| map.qkv[channel * map.plane + position];
     with_scratch(query_len + (depth + MR) * cols, |scratch| {
         let (queries, rest) = scratch.split_at_mut(query_len);
         let (panel, logits) = rest.split_at_mut(depth * cols);
+        let places: Vec<usize> = (0..tokens).map(|t| map.position(region, t)).collect();
         pack_rows(tokens, depth, queries, |token, c| {
-            at(head * depth + c, map.position(region, token)) * routes.scale as f32
+            map.plane(head * depth + c)[places[token]] * routes.scale as f32
         });
         for (c, row) in panel.chunks_exact_mut(cols).enumerate() {
             let channel = routes.qk_dim + head * depth + c;
             for (route, row) in row[..keys].chunks_exact_mut(tokens).enumerate() {
                 let route = region * topk + route;
-                let factor = routes.weights.map_or(1.0, |w| w[route]);
-                for (token, v) in row.iter_mut().enumerate() {
-                    *v = factor * at(channel, map.position(routes.routed[route] as usize, token));
+                map.copy_region(channel, routes.routed[route] as usize, row);
+                if let Some(weights) = routes.weights {
+                    row.iter_mut().for_each(|v| *v *= weights[route]);
                 }
             }
             row[keys..].fill(0.0);
         }
         for (block, out) in out.chunks_mut(MR * keys).enumerate() {
-            let left = &queries[block * MR * depth..];
-            for first in (0..cols).step_by(NR) {
-                tile_product(
-                    isa,
-                    depth,
-                    (&[0.0; MR], left),
-                    Strided(&panel[first..], cols),
-                    (cols - first).min(NR) / LANE,
-                    (&mut logits[first..], cols),
-                );
-            }
-            for (out, row) in out
-                .chunks_exact_mut(keys)
-                .zip(logits.chunks_exact_mut(cols))
-            {
-                softmax_rows(&mut row[..keys], keys);
+            let queries = &queries[block * MR * depth..];
+            weights_of_block(queries, panel, [depth, keys], logits);
+            for (out, row) in out.chunks_exact_mut(keys).zip(logits.chunks_exact(cols)) {
                 out.write_copy_of_slice(&row[..keys]);
             }
         }

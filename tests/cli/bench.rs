@@ -38,7 +38,7 @@ fn every_row_is_measured_as_often_as_asked() {
             (&2.into(), 2)
         );
     }
-    assert_eq!(r["layers"].as_array().unwrap().len(), 27);
+    assert_eq!(r["layers"].as_array().unwrap().len(), 28);
 }
 
 #[test]

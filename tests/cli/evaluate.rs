@@ -351,12 +351,8 @@ fn labels_that_are_not_as_they_should_be() {
         "a.png: it is not a picture",
     );
     data.write("data.yaml", b"names: [unicorn, griffin]");
-    let words = "none of its classes is one of yolo26n-attn-v0's (unicorn, griffin)";
-    assert_refused(
-        &data.evaluate("--model yolo26n-attn-v0"),
-        data.path(),
-        words,
-    );
+    let words = "none of its classes is one of yolo26n-attn's (unicorn, griffin)";
+    assert_refused(&data.evaluate("--model yolo26n-attn"), data.path(), words);
     data.write("data.yaml", b"names: {0: dog, 2: cat}");
     assert_refused(
         &data.evaluate(""),

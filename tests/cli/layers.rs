@@ -18,20 +18,22 @@ fn knob<'a>(listing: &'a Value, row: usize, name: &str) -> &'a Value {
 
 #[test]
 fn the_listing_names_every_row_and_knob() {
-    let l = listing(&[]);
-    assert_eq!(l["model"], "yolo26n-attn-v0");
-    assert_eq!(l["parameters"], 2_719_415);
+    let l = listing(&["--imgsz", "320"]);
+    assert_eq!(l["model"], "yolo26n-attn");
+    assert_eq!(l["parameters"], 2_856_503);
     assert_eq!(l["heads"], json!(["one-to-one", "one-to-many"]));
-    assert_eq!((&l["imgsz"], &l["best_imgsz"]), (&json!(320), &json!(320)));
+    assert_eq!(l["imgsz"], 320);
+    assert_eq!(listing(&[])["imgsz"], l["best_imgsz"]);
     let layers = l["layers"].as_array().unwrap();
-    assert_eq!(layers.len(), 27);
+    assert_eq!(layers.len(), 28);
     let rows = |with: &dyn Fn(&Value) -> bool| -> Vec<u64> {
         let rows = layers.iter().filter(|l| with(l));
         rows.map(|l| l["row"].as_u64().unwrap()).collect()
     };
-    assert_eq!(rows(&|l| l.get("attention").is_some()), [5, 8, 12, 19, 25]);
+    let attention = rows(&|l| l.get("attention").is_some());
+    assert_eq!(attention, [5, 8, 12, 19, 25, 26]);
     assert_eq!(layers[0]["from"], json!([-1]));
-    assert_eq!(layers[26]["from"], json!([19, 22, 25]));
+    assert_eq!(layers[27]["from"], json!([19, 26, 25]));
     assert_eq!(layers[8]["attention"]["mechanism"], "routing");
     assert_eq!(layers[8]["attention"]["map"], json!([20, 20]));
     assert_eq!(layers[19]["attention"]["knobs"], json!([]));
@@ -39,14 +41,14 @@ fn the_listing_names_every_row_and_knob() {
     assert_eq!(layers[0]["shape"], json!([16, 160, 160]));
     assert_eq!(layers[0]["bytes"], 4 * 16 * 160 * 160);
     assert_eq!(layers[0]["parameters"], 16 * 27 + 2 * 16);
-    assert!(layers[26].get("shape").is_none() && layers[26].get("bytes").is_none());
+    assert!(layers[27].get("shape").is_none() && layers[27].get("bytes").is_none());
     let parameters = layers.iter().map(|l| l["parameters"].as_u64().unwrap());
-    assert_eq!(parameters.sum::<u64>(), 2_719_415);
+    assert_eq!(parameters.sum::<u64>(), 2_856_503);
 }
 
 #[test]
 fn knobs_state_default_range_and_what_was_trained() {
-    let l = listing(&[]);
+    let l = listing(&["--imgsz", "320"]);
     for (row, name, default, min, max, trained) in [
         (
             5,
@@ -90,9 +92,11 @@ fn ranges_follow_the_input_size_and_the_model() {
 
 #[test]
 fn the_list_for_people_says_the_same() {
-    let text = attnscope(["layers"]).quietly_well().stdout;
+    let text = attnscope(["layers", "--imgsz", "320"])
+        .quietly_well()
+        .stdout;
     for line in [
-        "yolo26n-attn-v0: 27 layers, 2719415 parameters, 10 classes, heads one-to-one and one-to-many",
+        "yolo26n-attn: 28 layers, 2856503 parameters, 10 classes, heads one-to-one and one-to-many",
         "8.topk = 4 (1 to 64, trained 1 to 16)",
         "5.stoken_size = 8x8 (1x1 to 40x40, trained 2 to 12)",
         "no knobs",

@@ -96,7 +96,7 @@ fn extreme_shapes_go_through_the_bundled_model() {
     out.analyze(&format!("{thin} {}", panorama.display()))
         .quietly_well();
     for picture in ["1x8000", "1x1", "panorama"] {
-        assert_eq!(out.contents(picture).len(), 31);
+        assert_eq!(out.contents(picture).len(), 38);
         assert_sound(&out, picture);
     }
 }

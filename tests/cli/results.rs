@@ -11,7 +11,7 @@ use crate::program::{CAT, COFFEE, Out, cat, detections, finish, in_process, numb
 
 /// Names and shapes of the bundled model at 320 × 320 as `cli::analyze` documents them.
 fn documented() -> BTreeMap<String, Vec<usize>> {
-    let mut all: Vec<(&str, Vec<usize>)> = vec![
+    let all: Vec<(&str, Vec<usize>)> = vec![
         // Row 5: map 40 × 40, 128 channels, 8 heads, 5 × 5 super tokens of 8 × 8.
         ("L5.sta.in", vec![128, 40, 40]),
         ("L5.sta.out", vec![128, 40, 40]),
@@ -27,6 +27,12 @@ fn documented() -> BTreeMap<String, Vec<usize>> {
         ("L8.bra.affinity_r", vec![64, 64]),
         ("L8.bra.r_idx", vec![64, 4]),
         ("L8.bra.r_weight", vec![64, 4]),
+        // Row 26: map 20 × 20, 5 × 5 regions of 16 tokens, 4 heads, topk 4.
+        ("L26.bra.in", vec![128, 20, 20]),
+        ("L26.bra.out", vec![128, 20, 20]),
+        ("L26.bra.affinity_r", vec![25, 25]),
+        ("L26.bra.r_idx", vec![25, 4]),
+        ("L26.bra.r_weight", vec![25, 4]),
         // Row 19: map 40 × 40, 64 channels.
         ("L19.psa.in", vec![64, 40, 40]),
         ("L19.psa.out", vec![64, 40, 40]),
@@ -40,10 +46,14 @@ fn documented() -> BTreeMap<String, Vec<usize>> {
         ("L25.pos.in", vec![384, 10, 10]),
         ("L25.pos.out", vec![256, 10, 10]),
     ];
-    let regions: Vec<String> = (0..64).map(|r| format!("L8.bra.attn_region{r}")).collect();
-    all.extend(regions.iter().map(|name| (name.as_str(), vec![4, 9, 36])));
     let mut all: BTreeMap<String, Vec<usize>> =
         all.into_iter().map(|(n, s)| (n.to_owned(), s)).collect();
+    for (row, regions, tokens) in [(8, 64, 9), (26, 25, 16)] {
+        for region in 0..regions {
+            let name = format!("L{row}.bra.attn_region{region}");
+            all.insert(name, vec![4, tokens, 4 * tokens]);
+        }
+    }
     for row in [12, 25] {
         all.insert(format!("L{row}.pos.received0"), vec![2, 10, 10]);
         all.insert(format!("L{row}.pos.tokens0"), vec![100]);
@@ -90,7 +100,7 @@ fn the_report_says_what_was_analysed_and_how() {
         (&json!(451), &json!(300))
     );
     assert_eq!(picture["digest"].as_str().unwrap().len(), 16);
-    assert_eq!(report["model"]["name"], "yolo26n-attn-v0");
+    assert_eq!(report["model"]["name"], "yolo26n-attn");
     assert_eq!(report["model"]["path"], json!(null));
     assert_eq!(report["model"]["classes"].as_array().unwrap().len(), 10);
     let settings = &report["settings"];
@@ -108,6 +118,7 @@ fn the_report_says_what_was_analysed_and_how() {
         "12": {},
         "19": {},
         "25": {},
+        "26": {"n_win": 5, "topk": 4},
     });
     assert_eq!(settings["knobs"], knobs);
     assert_eq!(
@@ -125,7 +136,7 @@ fn every_trace_tensor_is_there_under_its_documented_name() {
         .collect();
     assert_eq!(shapes, documented());
     for (name, tensor) in &traces {
-        let dtype = if name == "L8.bra.r_idx" || name.ends_with(".tokens0") {
+        let dtype = if name.ends_with(".r_idx") || name.ends_with(".tokens0") {
             DType::U32
         } else {
             DType::F32
@@ -237,13 +248,14 @@ fn every_view_is_a_picture() {
 #[test]
 fn the_same_wish_gives_the_same_bytes_on_any_number_of_threads() {
     let again = Out::new();
-    again.analyze(CAT).quietly_well();
+    let args = format!("{CAT} --imgsz 320");
+    again.analyze(&args).quietly_well();
     let (first, second) = (cat().contents("chelsea"), again.contents("chelsea"));
     assert!(first == second, "a second run differs");
 
     let alone = Out::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_attnscope"));
-    command.args(["analyze", CAT, "--device", "cpu", "--out"]);
+    command.args(["analyze", CAT, "--imgsz", "320", "--device", "cpu", "--out"]);
     finish(command.arg(alone.path()).env("RAYON_NUM_THREADS", "1")).quietly_well();
     let alone = alone.contents("chelsea");
     for (name, bytes) in first.iter().filter(|(n, _)| *n != "detections.json") {
@@ -279,7 +291,7 @@ fn a_bad_picture_among_good_ones_costs_only_itself() {
     );
     assert_eq!(out.entries(), ["chelsea", "coffee"]);
     for picture in ["chelsea", "coffee"] {
-        assert_eq!(out.contents(picture).len(), 31, "{picture}");
+        assert_eq!(out.contents(picture).len(), 38, "{picture}");
     }
 }
 

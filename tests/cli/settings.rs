@@ -7,7 +7,8 @@ use crate::program::{CAT, Out, TINY, attnscope, cat, detections};
 #[test]
 fn knobs_are_applied() {
     let out = Out::new();
-    let args = "--set 5.stoken_size=6x4 --set 5.n_iter=3 --set 8.n_win=5 --set 8.topk=2";
+    let args =
+        "--imgsz 320 --set 5.stoken_size=6x4 --set 5.n_iter=3 --set 8.n_win=5 --set 8.topk=2";
     out.analyze(&format!("{CAT} {args}")).quietly_well();
     let settings = &out.report("chelsea")["settings"];
     let knobs = json!({
@@ -16,6 +17,7 @@ fn knobs_are_applied() {
         "12": {},
         "19": {},
         "25": {},
+        "26": {"n_win": 5, "topk": 4},
     });
     assert_eq!(settings["knobs"], knobs);
     assert_eq!(settings["clamped"], json!({}));
@@ -97,7 +99,7 @@ fn values_that_the_weights_were_not_trained_with_are_named() {
 #[test]
 fn both_heads_find_the_cat() {
     let out = Out::new();
-    out.analyze(&format!("{CAT} --head one-to-one"))
+    out.analyze(&format!("{CAT} --imgsz 320 --head one-to-one"))
         .quietly_well();
     assert_eq!(out.report("chelsea")["settings"]["head"], "one-to-one");
     let one = detections(&out.report("chelsea"));
@@ -121,11 +123,11 @@ fn thresholds_decide_what_is_listed() {
     out.analyze(&format!("{CAT} --conf 0.95")).quietly_well();
     assert!(detections(&out.report("chelsea")).is_empty());
     let low = Out::new();
-    low.analyze(&format!("{CAT} --conf 0.02")).quietly_well();
+    low.analyze(&format!("{CAT} --conf 0.001")).quietly_well();
     let found = detections(&low.report("chelsea"));
     assert!(found.len() > 1);
     assert!(found.windows(2).all(|w| w[0].1 >= w[1].1), "best first");
-    assert!(found.iter().all(|d| d.1 > 0.02));
+    assert!(found.iter().all(|d| d.1 > 0.001));
 }
 
 #[test]
@@ -218,13 +220,13 @@ fn a_gpu_that_is_not_there_means_the_cpu_and_a_note() {
 #[test]
 fn settings_that_fit_nothing_name_what_would() {
     let heads =
-        "layer 3 is no attention layer of yolo26n-attn-v0; expected one of 5, 8, 12, 19, 25";
+        "layer 3 is no attention layer of yolo26n-attn; expected one of 5, 8, 12, 19, 25, 26";
     for (args, code, words) in [
         ("--set 3.topk=2", 1, vec![heads]),
         (
             "--set 99.topk=2",
             1,
-            vec!["layer 99 is no attention layer", "5, 8, 12, 19, 25"],
+            vec!["layer 99 is no attention layer", "5, 8, 12, 19, 25, 26"],
         ),
         (
             "--set 8.n_iter=2",

@@ -27,7 +27,7 @@ from reference.mechanisms import (
 from reference.network import Network
 
 HERE = Path(__file__).resolve().parent
-MODEL = HERE.parent.parent / "models" / "yolo26n-attn-v0"
+MODEL = HERE.parent.parent / "models" / "yolo26n-attn"
 MADE_BY = "the scripts of tests/golden: numpy float64, stored as float32; parameters and inputs exact"
 
 # name -> channels, height, width, settings of the mechanism, qkv bias
@@ -347,7 +347,7 @@ def main():
     picture = street(128, 160, PICTURE_SEED)
     # Layers 0 to 4 come before the first attention row: the same at every setting.
     limits = {"whole": {"a": 5120, "b": 2560, "c": 2560}, "first": {"a": 0, "b": 5, "c": 5}}
-    write_network(report, out / "network_v0.safetensors", MODEL, "network_v0", KNOBS, picture, **limits)
+    write_network(report, out / "network_bundled.safetensors", MODEL, "network_bundled", KNOBS, picture, **limits)
     write_letterbox(report, out / "letterbox_boxes.json")
     report.show()
 

@@ -106,7 +106,8 @@ fn the_pressed_place_is_told_in_words_and_numbers() {
     let photo = image::open("assets/samples/chelsea.png").unwrap().to_rgb8();
     let [r, g, b] = photo.get_pixel(PIXEL[0] as u32, PIXEL[1] as u32).0;
     harness.get_by_label(&format!("px 222, 128 · red {r}, green {g}, blue {b}"));
-    harness.get_by_label_contains("in the box of cat 0.6");
+    let score = cat().detected.list[0].score;
+    harness.get_by_label_contains(&format!("in the box of cat {score:.2}"));
     let lines = lines(&harness, Rect::EVERYTHING);
 
     let tokens = facts(&lines, 5);

@@ -40,6 +40,7 @@ fn analyzed(set: &[&str]) -> Traces {
     let mut command = Command::new(env!("CARGO_BIN_EXE_attnscope"));
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command.args(["analyze", "assets/samples/chelsea.png", "--device", "cpu"]);
+    command.args(["--imgsz", "320"]);
     for knob in set {
         command.args(["--set", knob]);
     }

@@ -68,7 +68,7 @@ fn choose(harness: &mut Harness<'_, Window>, combo: &str, entry: &str) {
 fn the_list_names_every_row_and_a_press_chooses_one() {
     let mut harness = open(wide(), WIDE);
     let listed = rows(&bundled(), &Settings::default());
-    assert_eq!(listed.len(), 27);
+    assert_eq!(listed.len(), 28);
     for info in &listed {
         let attention = info.mechanism.map_or("", |_| ", attention");
         harness.get_by_label(&format!("layer {} {}{attention}", info.row, info.module));
@@ -241,8 +241,8 @@ fn one_range_for_all_or_one_for_each() {
 
 #[test]
 fn a_row_without_maps_says_so() {
-    let harness = open(&outcome(26), 26);
-    harness.get_by_label_contains("Row 26 Detect puts out boxes and scores, no feature maps");
+    let harness = open(&outcome(27), 27);
+    harness.get_by_label_contains("Row 27 Detect puts out boxes and scores, no feature maps");
     assert!(tiles(&harness).is_empty());
 }
 

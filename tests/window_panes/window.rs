@@ -121,8 +121,9 @@ pub fn run(model: &Arc<Model>, knobs: &[(usize, &str, usize)], confidence: f32) 
     run_with(model, settings)
 }
 
-/// A run on the cat.
-pub fn run_with(model: &Arc<Model>, settings: Settings) -> Outcome {
+/// A run on the cat, at 320 pixels unless `settings` has another size.
+pub fn run_with(model: &Arc<Model>, mut settings: Settings) -> Outcome {
+    settings.size.get_or_insert(320);
     let photo = Photo::open(Path::new("assets/samples/chelsea.png")).unwrap();
     let wish = Wish {
         number: 1,

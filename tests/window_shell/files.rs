@@ -125,9 +125,9 @@ fn a_model_folder_is_opened_and_the_bundled_model_comes_back() {
         "rows of another model"
     );
     press(&mut harness, "Bundled models");
-    press(&mut harness, "yolo26n-attn-v0");
+    press(&mut harness, "yolo26n-attn");
     settle(&mut harness);
-    assert_eq!(harness.state().model().unwrap().name, "yolo26n-attn-v0");
+    assert_eq!(harness.state().model().unwrap().name, "yolo26n-attn");
     assert_eq!(harness.state().kept().model, None);
 }
 

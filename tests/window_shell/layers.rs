@@ -19,7 +19,7 @@ fn feature_maps_are_there_while_the_pane_is_seen() {
     // Only what feeds the row ran, and its time is in the list beside those of the first run.
     let ran = &snapshot.timing.as_ref().unwrap().by_row;
     assert_eq!(ran.keys().copied().collect::<Vec<_>>(), [0, 1, 2]);
-    assert_eq!(snapshot.row_times.len(), 27);
+    assert_eq!(snapshot.row_times.len(), 28);
     // Looking is no setting: there is nothing to take back.
     assert_eq!(harness.state().kept().settings.features, None);
     press(&mut harness, "Detections");

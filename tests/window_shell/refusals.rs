@@ -104,7 +104,7 @@ fn a_weights_file_with_tensors_left_over_opens_and_names_them() {
     type_path(&mut harness, &path.display().to_string());
     let app = harness.state();
     assert!(errors(app).is_empty(), "{:?}", errors(app));
-    assert_ne!(app.model().unwrap().name, "yolo26n-attn-v0");
+    assert_ne!(app.model().unwrap().name, "yolo26n-attn");
     let unused = &app.model().unwrap().report.unused;
     assert!(!unused.is_empty());
     let note = &app.messages().last().unwrap().text;

@@ -1,6 +1,6 @@
 //! Looking at the attentions inside a block while it runs.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
@@ -11,8 +11,6 @@ use crate::kernels;
 /// Weights of single tokens that are kept of one row: 8 M are 32 MB. Beyond it only what every
 /// position receives is kept.
 const TOKEN_BUDGET: usize = 8 << 20;
-/// Queries whose weights are computed at a time.
-const QUERIES: usize = 128;
 
 /// Sees the attentions of one row in the order in which they run. A closed eye costs nothing.
 #[derive(Debug)]
@@ -48,8 +46,9 @@ impl<'a> Eye<'a> {
         self.seen
     }
 
-    /// Sees one attention: scaled queries and keys `[heads, N, key_dim]` on a map of N positions.
-    pub(super) fn look(&mut self, q: &Tensor, k: &Tensor, map: MapSize) -> Result<()> {
+    /// Sees one attention: queries and keys `[heads, N, key_dim]` on a map of N positions, and the
+    /// factor on their products.
+    pub(super) fn look(&mut self, q: &Tensor, k: &Tensor, scale: f64, map: MapSize) -> Result<()> {
         let (heads, n, key_dim) = q.dims3()?;
         let mut focus = self.watch.focus(n);
         let asked = focus.len().saturating_mul(heads * n);
@@ -58,36 +57,18 @@ impl<'a> Eye<'a> {
         } else {
             self.left -= asked;
         }
-        let keys = k.t()?.contiguous()?;
-        let mut received: Option<Tensor> = None;
-        let mut token_attention = BTreeMap::new();
-        // A few queries at a time: the matrix of all weights is never held.
-        for start in (0..n).step_by(QUERIES) {
-            let queries = q.narrow(1, start, QUERIES.min(n - start))?;
-            let logits = queries.contiguous()?.matmul(&keys)?;
-            let weights = kernels::softmax_last(&logits)?;
-            let sum = weights.sum(1)?;
-            received = Some(match received {
-                Some(all) => (all + sum)?,
-                None => sum,
-            });
-            for &token in focus
-                .iter()
-                .filter(|t| (start..start + QUERIES).contains(t))
-            {
-                let row = weights.narrow(1, token - start, 1)?.squeeze(1)?;
-                token_attention.insert(token, Array::from_tensor(&row)?);
-            }
-        }
-        let Some(received) = received else {
-            candle_core::bail!("attention over an empty map");
+        let weights = kernels::attention_weights(q, k, scale, &focus)?;
+        let array = |shape: &[usize], values: Arc<[f32]>| match Array::new(shape, values) {
+            Some(array) => Ok(array),
+            None => candle_core::bail!("weights of {heads} heads on {map:?} are incomplete"),
         };
-        let received = (received / n as f64)?.reshape((heads, map[0], map[1]))?;
+        let of_token = |(&token, row)| Ok((token, array(&[heads, n], row)?));
+        let token_attention = focus.iter().zip(weights.of_queries).map(of_token);
         self.seen.push(HeadMaps {
             heads,
             key_dim,
-            received: Array::from_tensor(&received)?,
-            token_attention,
+            received: array(&[heads, map[0], map[1]], weights.received.into())?,
+            token_attention: token_attention.collect::<Result<_>>()?,
         });
         Ok(())
     }

@@ -89,7 +89,7 @@ impl PositionSensitiveAttention {
             .contiguous()?;
         if eye.is_open() {
             let first = |t: &Tensor| t.narrow(0, 0, self.heads);
-            eye.look(&(first(&q)? * scale)?, &first(&k)?, [h, w])?;
+            eye.look(&first(&q)?, &first(&k)?, scale, [h, w])?;
         }
         let v = v.contiguous()?.reshape((b, c, h, w))?;
         self.proj.forward(&self.pe.forward_plus(&v, &out)?)

@@ -264,7 +264,14 @@ mod tests {
         };
         let rows = measure(&plan, &mut |_| true).unwrap();
         let keys: Vec<&str> = rows.rows.iter().map(|r| r.key.as_str()).collect();
-        let turned = ["5.stoken_size", "5.n_iter", "8.n_win", "8.topk"];
+        let turned = [
+            "5.stoken_size",
+            "5.n_iter",
+            "8.n_win",
+            "8.topk",
+            "26.n_win",
+            "26.topk",
+        ];
         let parts = ["trace", "detections", "share", "back"];
         let knobs = turned
             .iter()
