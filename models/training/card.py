@@ -26,6 +26,7 @@ class Facts:
     state: dict  # of the run
     curve: list[dict]
     whole: dict  # {head: scores} on all pictures of the split, 320 px
+    large: dict  # the same at 640 px
     pictures: int
     sweep: list[dict]
     sizes: list[dict]
@@ -90,6 +91,7 @@ def as_json(f: Facts) -> dict:
                   "recommended": [f.best_size, f.best_size], "stride": 32},
         "best_head": f.best_head,
         "val": {**f.whole, "images": f.pictures, "size": 320},
+        "val_640": {**f.large, "images": f.pictures, "size": 640},
         "knob_sweep_val": f.sweep,
         "input_sizes_val": f.sizes,
     }
@@ -116,12 +118,15 @@ def figures(f: Facts) -> str:
     means = ["**all**", *(percent(f.whole[h][k]) for h, k in columns)]
     settings = [[", ".join(f"{k} {s[k]}" for k in f.turn.names if k in s) or "defaults", *row(s)]
                 for s in f.sweep]
+    large = "; ".join(f"{h} mAP50 {percent(s['map50'])}, mAP50-95 {percent(s['map'])}" for h, s in f.large.items())
     legend = ", ".join(f"{h}: {HEADS[h]}" for h in f.heads)
     return f"""## Validation split ({f.pictures} pictures, 320 px, default knobs)
 
 In percent; {legend}. A class is scored only on pictures whose source labels it; the definition is in `models/training/README.md`.
 
 {table(["class", *named], [means, *classes])}
+The whole split at 640 px, all classes: {large}.
+
 ## Turning the knobs (first {f.sweep[0]["images"]} pictures, 320 px)
 
 A value holds for every layer that has the knob; the others stand at their defaults.

@@ -106,13 +106,14 @@ def main() -> None:
             return evaluate(network, images, side, a.device)
         return measured.get({"images": len(images), "size": side, **setting}, measure)
 
-    whole = at(items, 320)
+    whole, large = at(items, 320), at(items, 640)
     sweep = [{**s, "images": len(some), **card.short(at(some, 320, **s))} for s in sweep_settings(turn.names)]
     sizes = [{"size": s, "images": len(some), **card.short(at(some, s))} for s in SIZES]
     lines = run / "curve.jsonl"
     curve = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
     taken = json.loads((run / "log.jsonl").read_text().split("\n", 1)[0])["text"].split(" from ")[0]
-    facts = card.Facts(a.to.name, network, turn, state, curve, whole, len(items), sweep, sizes, taken)
+    facts = card.Facts(a.to.name, network, turn, state, curve, whole, large, len(items), sweep, sizes,
+                       taken)
     notes = a.to / "notes.md"
     card.write(a.to, facts, (notes if notes.exists() else HERE / "data-notes.md").read_text())
 
