@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors import safe_open
 
@@ -37,8 +38,8 @@ DEFINITIONS = [HERE / "yolo26n-attn.yaml", MODELS / "yolo26-sta", MODELS / "yolo
 
 @pytest.mark.parametrize("setting", ["a", "b", "c"])
 def test_forward_gives_the_numbers_of_the_reference(setting):
-    network = load_model(MODELS / "yolo26n-attn-v0", "cpu")
-    with safe_open(GOLDEN / "network_v0.safetensors", "pt") as golden:
+    network = load_model(MODELS / "yolo26n-attn", "cpu")
+    with safe_open(GOLDEN / "network_bundled.safetensors", "pt") as golden:
         Knobs(network).set(**json.loads(golden.metadata()[f"{setting}.settings"]))
         image = golden.get_tensor("input_u8").float() / 255
         rows = {}
@@ -101,10 +102,13 @@ def test_a_handful_of_pictures_is_learnt(definition):
 
 
 def test_rows_are_matched_when_one_is_inserted():
-    network = Network.from_yaml(HERE / "yolo26n-attn.yaml")
-    said = network.start(MODELS / "yolo26n-attn-v0")
-    assert "row 26 (BiFormerBlock): new, starts as identity" in said
-    old = load_model(MODELS / "yolo26n-attn-v0", "cpu")
+    definition = yaml.safe_load((MODELS / "yolo26n-attn/model.yaml").read_text())
+    *rows, detect = definition["head"]
+    block = [19, 1, "BiFormerBlock", [8, 4, 4, 2, 5, True]]
+    network = Network({**definition, "head": [*rows, block, [[27, 26, 25], *detect[1:]]]})
+    said = network.start(MODELS / "yolo26n-attn")
+    assert "row 27 (BiFormerBlock): new, starts as identity" in said
+    old = load_model(MODELS / "yolo26n-attn", "cpu")
     x = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         ours, theirs = network.eval()(x), old(x)
