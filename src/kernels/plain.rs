@@ -97,6 +97,11 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Tenso
     softmax_last(&logits)?.matmul(&v.contiguous()?)
 }
 
+/// Means over cells of `[height, width]` pixels.
+pub fn cell_means(x: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
+    x.avg_pool2d_with_stride((height, width), (height, width))
+}
+
 /// Every pixel of `x` `[B, C, H, W]` twice in both directions.
 pub fn upsample_nearest2x(x: &Tensor) -> Result<Tensor> {
     let (_, _, height, width) = x.dims4()?;

@@ -65,6 +65,18 @@ proptest! {
     }
 
     #[test]
+    fn means_of_cells(
+        (b, c) in (1..3usize, 1..9usize),
+        (rows, cols) in (1..9usize, 1..9usize),
+        (h, w) in (1..12usize, 1..12usize),
+        seed: u64,
+    ) {
+        let x = noise(&[b, c, rows * h, cols * w], seed);
+        check(cell_means(&x, [h, w]), plain::cell_means(&x, [h, w]))?;
+        prop_assert!(cell_means(&x, [h, cols * w + 1]).is_err() && cell_means(&x, [0, w]).is_err());
+    }
+
+    #[test]
     fn convolution(
         (b, h, w) in (1..3usize, 1..40usize, 1..70usize),
         (groups, group_in, group_out) in (1..4usize, 1..20usize, 1..20usize),

@@ -90,7 +90,7 @@ impl Projections {
         };
         let c = y.dim(1)?;
         let values = qkv.narrow(1, qkv.dim(1)? - c, c)?;
-        y + lepe.forward(&values.contiguous()?)?
+        lepe.forward_plus(&values.contiguous()?, &y)
     }
 
     /// The output of what was read.

@@ -6,6 +6,7 @@ use super::RoutingAttention;
 use super::open::Open;
 use super::regions::Regions;
 use crate::attention::{Array, Indices};
+use crate::kernels;
 
 /// Who reads from whom.
 pub(super) struct Routing {
@@ -75,11 +76,8 @@ impl RoutingAttention {
         let qk = self.config.qk_dim;
         let [h, w] = regions.region;
         let s2 = regions.count();
-        let mut means = qkv
-            .narrow(1, 0, 2 * qk)?
-            .contiguous()?
-            .avg_pool2d_with_stride((h, w), (h, w))?
-            .reshape((2 * qk, s2))?;
+        let compared = qkv.narrow(1, 0, 2 * qk)?;
+        let mut means = kernels::cell_means(&compared, [h, w])?.reshape((2 * qk, s2))?;
         if !self.config.pads_before() {
             let share: Vec<f32> = regions
                 .real_cells()

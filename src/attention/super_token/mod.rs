@@ -271,11 +271,8 @@ fn associate(
     n_iter: usize,
     erased: Option<&Erased>,
 ) -> Result<Association> {
-    let [h, w] = cells.cell;
     let scale = (x.dim(1)? as f64).powf(-0.5);
-    let mut tokens = x
-        .contiguous()?
-        .avg_pool2d_with_stride((h, w), (h, w))?
+    let mut tokens = kernels::cell_means(x, cells.cell)?
         .flatten_from(2)?
         .transpose(1, 2)?
         .contiguous()?;
