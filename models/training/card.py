@@ -51,13 +51,15 @@ class Facts:
 
     @property
     def best_head(self) -> str:
-        best = max(self.heads, key=lambda h: self.whole[h]["map50"])
-        return {"o2o": "one-to-one", "o2m": "one-to-many"}[best]
+        return {"o2o": "one-to-one", "o2m": "one-to-many"}[self._best]
+
+    @property
+    def _best(self) -> str:
+        return max(self.heads, key=lambda h: self.whole[h]["map50"])
 
     @property
     def best_size(self) -> int:
-        head = self.heads[0]
-        return max(self.sizes, key=lambda s: s[f"{head}_map50"])["size"]
+        return max(self.sizes, key=lambda s: s[f"{self._best}_map50"])["size"]
 
     @property
     def attention_rows(self) -> dict[str, str]:

@@ -63,8 +63,13 @@ def half(state: dict) -> dict:
     return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
 
 
-def digest_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def digest_of(state: dict) -> str:
+    """Of names and values: the same weights have the same digest in whatever order they are written."""
+    digest = hashlib.sha256()
+    for name, values in sorted(state.items()):
+        digest.update(name.encode())
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def main() -> None:
@@ -89,7 +94,8 @@ def main() -> None:
         model = Path(state["arguments"]["model"])
         shutil.copy(model / "model.yaml" if model.is_dir() else model, definition)
     weights = a.to / "weights.safetensors"
-    save_file(half(state["average"]), weights, {"format": "pt", "dtype": "float16", "averaged": "ema"})
+    averaged = {k: v.cpu() for k, v in half(state["average"]).items()}
+    save_file(averaged, weights, {"averaged": "ema"})  # several entries would be written in any order
     weights.chmod(0o644)
     if a.weights_only:
         return
@@ -98,7 +104,7 @@ def main() -> None:
     turn = knobs.Knobs(network)
     items = data.items(a.data, a.split, network.nc)[: a.limit]
     some = items[: a.sweep]
-    measured = Measured(run / "measured.json", digest_of(weights)[:16])
+    measured = Measured(run / "measured.json", digest_of(averaged)[:16])
 
     def at(images: list, side: int, **setting) -> dict:
         def measure() -> dict:

@@ -32,8 +32,8 @@ from optimise import newton_schulz, optimisers_of  # noqa: E402
 torch.set_num_threads(1)  # small maps: threads would only wait for each other
 MODELS = HERE.parent
 GOLDEN = MODELS.parent / "tests" / "golden"
-DEFINITIONS = [HERE / "yolo26n-attn.yaml", MODELS / "yolo26-sta", MODELS / "yolo11-biformer",
-               MODELS / "yolov10n-polarized", HERE / "yolo26n.yaml"]
+DEFINITIONS = [MODELS / "yolo26n-attn", MODELS / "yolo26-sta", MODELS / "yolo11-biformer",
+               MODELS / "yolov10n-polarized", MODELS / "yolo26n"]
 
 
 @pytest.mark.parametrize("setting", ["a", "b", "c"])
@@ -118,7 +118,7 @@ def test_rows_are_matched_when_one_is_inserted():
 
 
 def test_knobs_are_drawn_within_their_range_and_put_back():
-    knobs, rng = Knobs(Network.from_yaml(HERE / "yolo26n-attn.yaml")), random.Random(5)
+    knobs, rng = Knobs(Network.from_yaml(MODELS / "yolo26n-attn")), random.Random(5)
     before = [dict(own) for _, own in knobs.layers]
     seen = {k: set() for k in RANGES}
     for _ in range(300):
@@ -157,7 +157,7 @@ def test_an_anchor_goes_to_the_box_it_overlaps_most_and_one_is_kept():
 
 def test_a_class_that_is_not_labelled_has_no_loss():
     torch.manual_seed(0)
-    network = Network.from_yaml(HERE / "yolo26n.yaml").eval()
+    network = Network.from_yaml(MODELS / "yolo26n").eval()
     anchors = len(anchors_of(64, 64, "cpu").points)
     boxes = torch.full((1, 1, 5), -1.0)
     labelled = torch.ones(1, anchors, network.nc, dtype=torch.bool)
@@ -278,7 +278,7 @@ def test_bad_data_is_named(tmp_path, change, said):
 def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path, monkeypatch):
     for split in ("train", "val"):
         shard(tmp_path, split, LINE)
-    tiny = (HERE / "yolo26n.yaml").read_text().replace("0.25, 1024", "0.125, 256").replace(
+    tiny = (MODELS / "yolo26n/model.yaml").read_text().replace("0.25, 1024", "0.125, 256").replace(
         "nc: 10", "nc: 2").replace("[person, car, truck, bus, motorcycle, dog, cat, horse, sheep, cow]", "[a, b]")
     (tmp_path / "model.yaml").write_text(tiny)
     monkeypatch.setattr(train, "HERE", tmp_path)

@@ -1,4 +1,4 @@
-"""Trains a network: `python train.py --model yolo26n-attn.yaml --data DIR --run NAME --hours 2`.
+"""Trains a network: `python train.py --model ../yolo26n-attn --data DIR --run NAME --hours 2`.
 
 The same command goes on where the run was cut off.
 """

@@ -27,7 +27,7 @@ macro_rules! bundled {
 }
 
 /// All of them; the first one is opened when nothing else is asked for.
-pub static BUNDLED: [Bundled; 5] = [
+pub static BUNDLED: [Bundled; 6] = [
     bundled!(
         "yolo26n-attn",
         "Trained: super tokens, routed regions and polarized weights in one detector",
@@ -37,18 +37,29 @@ pub static BUNDLED: [Bundled; 5] = [
     ),
     bundled!(
         "yolo26-sta",
-        "YOLO26 with super token attention; random weights",
-        None
+        "Trained: YOLO26 with super token attention",
+        Some(include_bytes!(
+            "../../models/yolo26-sta/weights.safetensors"
+        ))
     ),
     bundled!(
         "yolo11-biformer",
-        "YOLO11 with bi-level routing attention and a BiFormer block; random weights",
-        None
+        "Trained: YOLO11 with bi-level routing attention and a BiFormer block",
+        Some(include_bytes!(
+            "../../models/yolo11-biformer/weights.safetensors"
+        ))
     ),
     bundled!(
         "yolov10n-polarized",
-        "YOLOv10 with parallel polarized self-attention; random weights",
-        None
+        "Trained: YOLOv10 with parallel polarized self-attention",
+        Some(include_bytes!(
+            "../../models/yolov10n-polarized/weights.safetensors"
+        ))
+    ),
+    bundled!(
+        "yolo26n",
+        "Trained: plain YOLO26, what the attention rows are compared with",
+        Some(include_bytes!("../../models/yolo26n/weights.safetensors"))
     ),
     bundled!(
         "yolov10n-polarized-sequential",
