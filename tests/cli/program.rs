@@ -146,8 +146,10 @@ pub fn cat() -> &'static Out {
 /// A picture analysed in this process as `analyze` does it at 320 pixels with nothing else set.
 pub fn in_process(picture: &str) -> Outcome {
     let model = Arc::new(Model::bundled(&Device::Cpu).unwrap());
-    let mut settings = Settings::default();
-    settings.size = Some(320);
+    let mut settings = Settings {
+        size: Some(320),
+        ..Settings::default()
+    };
     settings.watch_all(&model, &Watch::All);
     let wish = Wish {
         number: 1,
