@@ -50,6 +50,7 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
 
 use super::args::AnalyzeArgs;
 use super::report::Report;
@@ -57,7 +58,7 @@ use super::wanted;
 use crate::attention::Watch;
 use crate::attention::view::Answer;
 use crate::checkpoint::{Model, Origin};
-use crate::engine::{self, Engine, Outcome, Settings, Wish};
+use crate::engine::{self, Engine, LayerTrace, Outcome, Settings, Wish};
 use crate::files::{self, FileSet, npz};
 use crate::picture::{Look, Photo};
 use crate::yolo::Thresholds;
@@ -194,20 +195,43 @@ fn analyze(
 fn write(folder: &Path, outcome: &Outcome, report: &[u8]) -> Result<()> {
     let mut files = FileSet::new(folder.to_owned())?;
     files.write("detections.json", report)?;
-    write_traces(&files.path("traces.npz"), folder, outcome)?;
-    let figure = engine::detections_figure(&outcome.scene, &outcome.detected, None);
-    files.write("detections.png", &figure.png(FIGURE_SCALE)?)?;
-    let look = Look::default();
-    for (row, layer) in &outcome.traces {
-        let mechanism = layer.trace.mechanism().id;
-        for view in layer.trace.views() {
-            let answer = Answer::from(view);
-            let figure = engine::answer_figure(&outcome.scene, layer.as_ref(), &answer, &look);
-            let name = format!("L{row}.{mechanism}.{}.png", answer.view.name);
-            files.write(&name, &figure.png(FIGURE_SCALE)?)?;
-        }
+    // Drawing and packing take longer than the network.
+    let traces = files.path("traces.npz");
+    let (written, pictures) = rayon::join(
+        || write_traces(&traces, folder, outcome),
+        || pictures(outcome),
+    );
+    written?;
+    for (name, png) in pictures? {
+        files.write(&name, &png)?;
     }
     files.publish().map(|_| ())
+}
+
+/// The detections and every view of every attention row, as files of their names.
+fn pictures(outcome: &Outcome) -> Result<Vec<(String, Vec<u8>)>> {
+    let detections = || -> Result<(String, Vec<u8>)> {
+        let figure = engine::detections_figure(&outcome.scene, &outcome.detected, None);
+        Ok(("detections.png".to_owned(), figure.png(FIGURE_SCALE)?))
+    };
+    let views = outcome.traces.iter().flat_map(|(row, layer)| {
+        let views = layer.trace.views().into_iter();
+        views.map(move |view| (row, layer, Answer::from(view)))
+    });
+    let draw = |(row, layer, answer): (&usize, &Arc<LayerTrace>, Answer)| {
+        let mechanism = layer.trace.mechanism().id;
+        let look = Look::default();
+        let figure = engine::answer_figure(&outcome.scene, layer.as_ref(), &answer, &look);
+        let name = format!("L{row}.{mechanism}.{}.png", answer.view.name);
+        Ok((name, figure.png(FIGURE_SCALE)?))
+    };
+    let views: Vec<_> = views.collect();
+    let (first, others) = rayon::join(detections, || {
+        views.into_par_iter().map(draw).collect::<Result<Vec<_>>>()
+    });
+    let mut all = others?;
+    all.push(first?);
+    Ok(all)
 }
 
 /// Every trace tensor as `L<row>.<sta|bra|psa|pos>.<name>`.
