@@ -19,6 +19,7 @@ sys.path.insert(0, str(HERE))
 
 import augment  # noqa: E402
 import data  # noqa: E402
+import export  # noqa: E402
 import measure  # noqa: E402
 import train  # noqa: E402
 from assign import assign, ciou, pairs_of  # noqa: E402
@@ -308,3 +309,10 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path, monkeypatch
     assert cut["step"] == 4 and len(cut["sessions"]) == 2
     for k, v in whole["average"].items():
         assert torch.equal(v, cut["average"][k]), k
+
+
+def test_the_digest_of_weights_is_that_of_their_values():
+    a, b = torch.arange(4.0).half(), torch.ones(2, 3)
+    digest = export.digest_of({"a": a, "b": b})
+    assert export.digest_of({"b": b.clone(), "a": a}) == digest
+    assert export.digest_of({"a": a + 1, "b": b}) != digest

@@ -18,7 +18,7 @@ const PARTS: usize = 32;
 
 /// What attention reads.
 #[derive(Debug)]
-pub struct Weights {
+pub struct AttentionWeights {
     /// `[G, M]` row-major: the weight that each key gets, mean over all queries; a group sums to 1.
     pub received: Vec<f32>,
     /// `[G, M]` for each query that was asked for: what it reads from; a group sums to 1.
@@ -31,7 +31,12 @@ pub struct Weights {
 ///
 /// # Errors
 /// When the shapes do not fit together, there is no query or no key, or a query that is asked for is none.
-pub fn attention_weights(q: &Tensor, k: &Tensor, scale: f64, asked: &[usize]) -> Result<Weights> {
+pub fn attention_weights(
+    q: &Tensor,
+    k: &Tensor,
+    scale: f64,
+    asked: &[usize],
+) -> Result<AttentionWeights> {
     let ((groups, queries, depth), (kg, keys, kd)) = (q.dims3()?, k.dims3()?);
     if (kg, kd) != (groups, depth) || queries == 0 || keys == 0 {
         bail!(
@@ -93,7 +98,7 @@ pub fn attention_weights(q: &Tensor, k: &Tensor, scale: f64, asked: &[usize]) ->
     }
     received.iter_mut().for_each(|v| *v /= queries as f32);
     let of_queries = asked.iter().filter_map(|&query| rows[query].clone());
-    Ok(Weights {
+    Ok(AttentionWeights {
         received,
         of_queries: of_queries.collect(),
     })
@@ -154,7 +159,7 @@ impl Run<'_> {
     }
 }
 
-/// Weights of a packed block of [`MR`] queries over the keys that are the columns of `panel` `[depth][cols]`, `cols`
+/// AttentionWeights of a packed block of [`MR`] queries over the keys that are the columns of `panel` `[depth][cols]`, `cols`
 /// whole lanes: the first `keys` of each row of `logits` `[MR][cols]`.
 pub(super) fn weights_of_block(
     block: &[f32],

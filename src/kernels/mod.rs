@@ -43,7 +43,7 @@ mod winograd;
 pub use activation::Activation;
 pub use association::{Cells, affinity, spread, weighted_means};
 pub use attention::attention;
-pub use attention_weights::{Weights, attention_weights};
+pub use attention_weights::{AttentionWeights, attention_weights};
 pub use cat::{cat, cat_values};
 pub use cell_means::cell_means;
 pub use conv::Conv2d;

@@ -2,7 +2,7 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
-use super::{Activation, Cells, Routes, Weighing, Weights};
+use super::{Activation, AttentionWeights, Cells, Routes, Weighing};
 
 /// Convolution of `x` `[B, in, H, W]` with `weight` `[out, in / groups, k, k]` and `bias` `[out]`.
 pub fn conv2d(
@@ -109,7 +109,12 @@ pub fn upsample_nearest2x(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Weights of all queries, a few at a time: the matrix of all of them is never held.
-pub fn attention_weights(q: &Tensor, k: &Tensor, scale: f64, asked: &[usize]) -> Result<Weights> {
+pub fn attention_weights(
+    q: &Tensor,
+    k: &Tensor,
+    scale: f64,
+    asked: &[usize],
+) -> Result<AttentionWeights> {
     /// Queries at a time.
     const STEP: usize = 128;
     let (groups, queries, _) = q.dims3()?;
@@ -128,7 +133,7 @@ pub fn attention_weights(q: &Tensor, k: &Tensor, scale: f64, asked: &[usize]) ->
     }
     let received = (received / queries as f64)?.flatten_all()?.to_vec1()?;
     let of_queries = asked.iter().filter_map(|&query| rows[query].clone());
-    Ok(Weights {
+    Ok(AttentionWeights {
         received,
         of_queries: of_queries.collect(),
     })
