@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // SAFETY: there is no other thread yet.
+    unsafe { attnscope::kernels::one_pool() };
     attnscope::kernels::keep_memory();
     attnscope::cli::main()
 }

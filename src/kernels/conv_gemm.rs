@@ -155,7 +155,7 @@ impl PackedConv {
         let in_place = self.kernel == 1 && g.stride == 1 && g.padding == 0;
         let strip = Strip {
             geometry: g,
-            rows: self.strip_rows(g),
+            rows: if in_place { 1 } else { self.strip_rows(g) },
         };
         let (strips, channel) = if in_place {
             (pixels.div_ceil(IN_PLACE), 0)
@@ -213,11 +213,7 @@ impl PackedConv {
         let threads = rayon::current_num_threads();
         let blocks = self.group_out.div_ceil(MR);
         let product = |rows: usize| {
-            let strip = Strip { geometry: g, rows };
-            let lanes: usize = strip
-                .tiles(rows)
-                .map(|(_, count)| count.div_ceil(LANE))
-                .sum();
+            let lanes = Strip { geometry: g, rows }.lanes(rows);
             let columns = self.group_in * self.kernel * self.kernel;
             CYCLES[1] * (columns * blocks * lanes) as f64
         };

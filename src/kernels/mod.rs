@@ -34,6 +34,7 @@ mod scratch;
 mod softmax;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod tile;
 mod unfold;
 mod upsample;
@@ -54,6 +55,7 @@ pub use pool::max_pool2d_same;
 pub use routed::{Routes, routed_attention};
 pub use routed_weights::routed_weights;
 pub use softmax::softmax_last;
+pub use threads::{in_pool, one_pool};
 pub use upsample::upsample_nearest2x;
 pub use weigh::{Weighing, weigh};
 

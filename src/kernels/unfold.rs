@@ -81,12 +81,7 @@ impl Strip<'_> {
     ///
     /// Rows of whole lanes are cut one by one, into tiles of about equal width; others as one.
     pub(super) fn tiles(&self, rows: usize) -> impl Iterator<Item = (usize, usize)> {
-        let width = self.geometry.out_width;
-        let (rows, step, len) = if width.is_multiple_of(LANE) {
-            (rows, self.pitch(), width)
-        } else {
-            (1, 0, self.pixels(rows))
-        };
+        let (rows, step, len) = self.lines(rows);
         let tiles = len.div_ceil(NR);
         let lanes = len.div_ceil(LANE);
         let start = move |i: usize| i * lanes / tiles * LANE;
@@ -95,6 +90,21 @@ impl Strip<'_> {
             let end = start(tile + 1).min(len);
             (row * step + start(tile), end - start(tile))
         })
+    }
+
+    /// Lanes of all tiles of `rows` rows.
+    pub(super) fn lanes(&self, rows: usize) -> usize {
+        let (rows, _, len) = self.lines(rows);
+        rows * len.div_ceil(LANE)
+    }
+
+    /// How many lines of pixels are cut into tiles, from one to the next, and their length.
+    fn lines(&self, rows: usize) -> (usize, usize, usize) {
+        let width = self.geometry.out_width;
+        match width.is_multiple_of(LANE) {
+            true => (rows, self.pitch(), width),
+            false => (1, 0, self.pixels(rows)),
+        }
     }
 
     /// The pixels from `first` to `first + count` without the gaps.
@@ -305,6 +315,8 @@ mod tests {
         for width in [5, 16, 20, 48, 64, 80, 112, 321] {
             let geometry = &Geometry::new((8, width), 3, 1, 1).unwrap();
             let strip = Strip { geometry, rows: 3 };
+            let lanes = strip.tiles(3).map(|(_, count)| count.div_ceil(LANE));
+            assert_eq!(strip.lanes(3), lanes.sum::<usize>());
             let mut next = 0;
             for (at, count) in strip.tiles(3) {
                 assert!((1..=NR).contains(&count) && (next..next + 3).contains(&at));

@@ -2,6 +2,7 @@
 //! one-to-one.
 
 use candle_core::{Result, Tensor};
+use rayon::prelude::*;
 
 use super::Head;
 use super::blocks::{Block, Chain, ConvSpec, Source, load_conv, load_plain_conv};
@@ -191,10 +192,10 @@ impl Detect {
     /// # Errors
     /// If there is no such level, or it does not have the shape the head was built for.
     pub fn levels(&self, levels: &[(usize, Tensor)], head: Head) -> Result<Vec<RawLevel>> {
-        // Inside the thread pool, or every operation would wait for a thread of it to wake up.
-        rayon::scope(|_| {
+        // All branches side by side: a thread that would wait for the end of a small layer of one runs another.
+        kernels::in_pool(|| {
             levels
-                .iter()
+                .par_iter()
                 .map(|(i, x)| self.level(*i, x, head))
                 .collect()
         })
@@ -214,9 +215,10 @@ impl Detect {
             let y = branch.forward(x, &mut Eye::closed())?;
             y.get(0)?.flatten_from(1)
         };
+        let (boxes, scores) = rayon::join(|| run(&branches.boxes), || run(&branches.scores));
         Ok(RawLevel {
-            boxes: run(&branches.boxes)?,
-            scores: run(&branches.scores)?,
+            boxes: boxes?,
+            scores: scores?,
             level: Level {
                 height,
                 width,

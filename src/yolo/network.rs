@@ -11,6 +11,7 @@ use super::detect::Detect;
 use super::{Config, Head, Map, RawHead};
 use crate::attention::position_sensitive::Eye;
 use crate::attention::{Attention, Erasure, Knobs, Mechanism, Trace, Watch};
+use crate::kernels;
 
 /// What a row does.
 #[derive(Debug)]
@@ -260,8 +261,7 @@ impl Layer {
         let Some(first) = inputs.first() else {
             candle_core::bail!("{} has no input", self.name);
         };
-        // Inside the thread pool, or every operation would wait for a thread of it to wake up.
-        rayon::scope(|_| self.run_on(first, inputs, set, watch, head))
+        kernels::in_pool(|| self.run_on(first, inputs, set, watch, head))
     }
 
     fn run_on(
