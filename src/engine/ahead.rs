@@ -63,7 +63,7 @@ fn steps(knob: &Knob, value: KnobValue, old: Option<KnobValue>) -> Vec<KnobValue
 }
 
 /// Lets a run go on only as long as nobody wishes for something else.
-pub(super) struct WhileIdle<'a>(pub &'a dyn Fn() -> bool);
+pub(super) struct WhileIdle<'a>(pub &'a (dyn Fn() -> bool + Sync));
 
 impl Listener for WhileIdle<'_> {
     fn layer(&mut self, _: usize, _: usize, _: &str) -> bool {

@@ -13,6 +13,7 @@ use super::store::{Entry, Store};
 use super::{Detected, FeatureMaps, LayerTrace, Outcome, Scene, Settings, Timing};
 use crate::attention::{Knobs, Trace};
 use crate::checkpoint::Model;
+use crate::kernels;
 use crate::picture::{Letterbox, Photo};
 use crate::yolo::{self, Detect, Head, Layer, Map, Module, Output, RawHead};
 use crate::{Error, Result};
@@ -34,9 +35,13 @@ pub struct Wish {
 }
 
 /// Someone who watches a run.
-pub trait Listener {
+pub trait Listener: Send {
     /// Row `row` of `rows` is about to run; `false` stops the run.
     fn layer(&mut self, row: usize, rows: usize, name: &str) -> bool;
+    /// Whether it may sleep between rows: the run must not keep a thread of the pool meanwhile.
+    fn sleeps(&self) -> bool {
+        false
+    }
     /// The trace of an attention row is there, before the detections.
     fn trace(&mut self, scene: &Arc<Scene>, trace: &Arc<LayerTrace>);
     /// The feature maps that were wanted are there, before the detections.
@@ -113,8 +118,10 @@ impl Engine {
                 ..Timing::default()
             },
         };
-        for place in 0..rows {
-            run.row(place, listener)?;
+        match listener.sleeps() {
+            true => run.rows(listener)?,
+            // Each row enters the pool by itself otherwise, and two threads wake up for it.
+            false => kernels::in_pool(|| run.rows(listener))?,
         }
         let Run {
             plan,
@@ -176,6 +183,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Runs all rows in their order.
+    fn rows(&mut self, listener: &mut dyn Listener) -> Result<()> {
+        (0..self.plan.order.len()).try_for_each(|place| self.row(place, listener))
+    }
+
     /// Runs the row at this place of the order, or takes what is remembered of it.
     fn row(&mut self, place: usize, listener: &mut dyn Listener) -> Result<()> {
         let row = self.plan.order[place];

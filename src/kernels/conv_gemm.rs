@@ -20,6 +20,7 @@ use super::planes::Geometry;
 use super::scratch::with_scratch;
 use super::tile::{Place, Tile};
 use super::unfold::{Strip, unfold};
+use super::work::Work;
 
 /// Floats that the unfolded strip of a task may take: half of a usual second cache.
 const STRIP: usize = 128 * 1024;
@@ -174,13 +175,22 @@ impl PackedConv {
         // The work is strip by strip, block by block; each task takes an equal stretch of it: whole strips, where these
         // come out even, or else some would be unfolded twice.
         let blocks = self.group_out.div_ceil(MR);
-        let work = self.groups * strips * blocks;
+        let work = Work {
+            groups: self.groups,
+            strips,
+            blocks,
+            lanes: match in_place {
+                true => [IN_PLACE.min(pixels), pixels - (strips - 1) * IN_PLACE]
+                    .map(|count| count.div_ceil(LANE)),
+                false => [1, 1],
+            },
+        };
         let tasks = match !in_place && strips.is_multiple_of(rayon::current_num_threads()) {
             true => self.groups * strips,
-            false => (TASKS * rayon::current_num_threads()).min(work.div_ceil(2)),
+            false => (TASKS * rayon::current_num_threads()).min(work.len().div_ceil(2)),
         };
         (0..tasks).into_par_iter().for_each(|task| {
-            let (mut at, end) = (task * work / tasks, (task + 1) * work / tasks);
+            let [mut at, end] = [task, task + 1].map(|i| work.start(i, tasks));
             while at < end {
                 let (group, part, block) =
                     (at / blocks / strips, at / blocks % strips, at % blocks);

@@ -40,6 +40,7 @@ mod unfold;
 mod upsample;
 mod weigh;
 mod winograd;
+mod work;
 
 pub use activation::Activation;
 pub use association::{Cells, affinity, spread, weighted_means};

@@ -75,17 +75,16 @@ impl Winograd {
     pub(super) fn forward(&self, maps: &Maps<'_>, g: &Geometry, add: Option<&[f32]>) -> Vec<f32> {
         let [tall, wide] = [g.out_height, g.out_width].map(|side| side.div_ceil(2));
         let plan = self.plan(tall, wide);
-        let strips = tall.div_ceil(plan.rows);
+        let strips = plan.strips;
         let out_image = self.out * g.out_height * g.out_width;
         let task = |i: usize, out: Parts<'_>| {
             let (i, part) = (i / plan.parts, i % plan.parts);
             let (b, strip) = (i / strips, i % strips);
             let blocks = self.bias.len();
-            let top = strip * plan.rows;
             Task {
                 conv: self,
                 geometry: g,
-                rows: top..tall.min(top + plan.rows),
+                rows: strip * tall / strips..(strip + 1) * tall / strips,
                 wide,
                 blocks: part * blocks / plan.parts..(part + 1) * blocks / plan.parts,
                 to: b * out_image,
@@ -107,25 +106,34 @@ impl Winograd {
     fn plan(&self, tall: usize, wide: usize) -> Plan {
         let threads = rayon::current_num_threads();
         let lanes = |rows: usize| (rows * wide).div_ceil(LANE);
-        let fits = |rows: &usize| {
-            let floats = POINTS * self.channels * lanes(*rows) * LANE;
-            *rows == 1 || lanes(*rows) <= NR / LANE || floats <= STRIP
+        let fits = |strips: &usize| {
+            let largest = lanes(tall.div_ceil(*strips));
+            let floats = POINTS * self.channels * largest * LANE;
+            *strips == tall || largest <= NR / LANE || floats <= STRIP
         };
-        let plans = (1..=tall).filter(fits).map(|rows| {
-            let strips = tall.div_ceil(rows);
+        let plans = (1..=tall).filter(fits).map(|strips| {
             let parts = (threads / strips).clamp(1, self.bias.len());
             let turns = (strips * parts).div_ceil(threads) as f64;
-            let cost = turns * (lanes(rows) as f64 + STRIP_COST) / parts as f64;
-            (cost, Plan { rows, parts })
+            // Some strips have a row more than the others.
+            let (rows, more) = (tall / strips, tall % strips);
+            let all = (strips - more) * lanes(rows) + more * lanes(rows + 1);
+            let cost = turns * (all as f64 / strips as f64 + STRIP_COST) / parts as f64;
+            (cost, Plan { strips, parts })
         });
         let best = plans.min_by(|a, b| a.0.total_cmp(&b.0));
-        best.map_or(Plan { rows: 1, parts: 1 }, |(_, plan)| plan)
+        best.map_or(
+            Plan {
+                strips: tall,
+                parts: 1,
+            },
+            |(_, plan)| plan,
+        )
     }
 }
 
-/// Rows of windows of a strip, and parts that its output channels are cut into.
+/// Strips of about the same number of rows of windows, and parts that their output channels are cut into.
 struct Plan {
-    rows: usize,
+    strips: usize,
     parts: usize,
 }
 

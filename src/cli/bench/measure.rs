@@ -13,6 +13,7 @@ use super::rows::{Rows, Unit};
 use crate::attention::Watch;
 use crate::checkpoint::Model;
 use crate::engine::{self, Engine, Scene, Settings, Wish};
+use crate::kernels;
 use crate::picture::{Letterbox, Photo};
 use crate::yolo::{Head, Map, Output, RawHead};
 use crate::{Error, Result};
@@ -178,7 +179,7 @@ impl Plan {
     fn network_row(&self, rows: &mut Rows) -> Result<()> {
         let input = engine::network_input(&self.scene())?;
         let began = Instant::now();
-        let (_, times) = self.network(&input)?;
+        let (_, times) = kernels::in_pool(|| self.network(&input))?;
         let time = ms(began.elapsed());
         rows.add("network", NETWORK, Unit::Milliseconds, None, time);
         for ((row, layer), time) in self.model.network.layers().iter().enumerate().zip(times) {

@@ -172,5 +172,9 @@ impl Listener for Polite<'_> {
         !stopped()
     }
 
+    fn sleeps(&self) -> bool {
+        true
+    }
+
     fn trace(&mut self, _: &Arc<Scene>, _: &Arc<LayerTrace>) {}
 }
