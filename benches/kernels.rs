@@ -238,6 +238,8 @@ fn fastest(
 }
 
 fn main() -> Result<()> {
+    // SAFETY: there is no other thread yet.
+    unsafe { attnscope::kernels::one_pool() };
     attnscope::kernels::keep_memory();
     let mut criterion = Criterion::default()
         .sample_size(10)

@@ -30,6 +30,8 @@ fn main() {
     if !std::env::args().any(|a| a == "--bench") {
         return;
     }
+    // SAFETY: there is no other thread yet.
+    unsafe { attnscope::kernels::one_pool() };
     attnscope::kernels::keep_memory();
     let mut harness = Harness::builder().with_size(SIZE).build_eframe(|cc| {
         let options = AppOptions {

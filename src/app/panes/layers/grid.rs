@@ -2,7 +2,7 @@
 
 use egui::accesskit::Role;
 use egui::{
-    Align2, FontId, Rect, ScrollArea, Sense, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
+    Align2, FontId, Rect, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
 };
 
 use super::{Seen, describe};
@@ -209,14 +209,43 @@ fn frame(ui: &Ui, seen: &Seen<'_>) -> Frame {
             [x0, y0, x1, y1]
         }
     };
-    // The bar of the scroll area takes some of the width.
-    let room = (ui.available_width() - 14.0).max(TILE / 2.0);
-    let cols = (((room + GAP) / (TILE + GAP)) as usize).max(1);
-    let width = (room + GAP) / cols as f32 - GAP;
     let aspect = ((part[2] - part[0]) / (part[3] - part[1]).max(1e-6)).clamp(0.2, 5.0);
-    Frame {
-        size: vec2(width, width / aspect),
-        seen: part,
-        cols,
+    // The bar of the scroll area takes some of the width.
+    let room = vec2(ui.available_width() - 14.0, ui.available_height());
+    let (size, cols) = fit(room, aspect);
+    let seen = part;
+    Frame { size, seen, cols }
+}
+
+/// Size of a map of this width to height, and how many lie in a row: as many as fill it, and a whole one in sight.
+fn fit(room: Vec2, aspect: f32) -> (Vec2, usize) {
+    let width = room.x.max(TILE / 2.0) + GAP;
+    let fill = width / (width / (TILE + GAP)).floor().max(1.0) - GAP;
+    let high = ((room.y - LINE) * aspect).max(TILE / 2.0);
+    let side = fill.min(high);
+    // The number whose quotient `fill` is must not be rounded down.
+    let cols = ((width / (side + GAP) + 1e-3) as usize).max(1);
+    (vec2(side, side / aspect), cols)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_fill_the_row_or_one_of_them_the_height() {
+        for (room, aspect) in [
+            ([300.0, 400.0], 1.5),
+            ([320.0, 80.0], 1.5),
+            ([90.0, 60.0], 0.7),
+        ] {
+            let (size, cols) = fit(room.into(), aspect);
+            let across = cols as f32 * (size.x + GAP) - GAP;
+            assert!(across <= room[0] + 0.5, "{room:?}: {across}");
+            assert!(size.y + LINE <= room[1] + 0.1, "{room:?}: {size}");
+            assert!((size.x / size.y - aspect).abs() < 1e-3);
+        }
+        let (size, cols) = fit(vec2(300.0, 400.0), 1.5);
+        assert!((cols as f32 * (size.x + GAP) - GAP - 300.0).abs() < 0.1);
     }
 }
