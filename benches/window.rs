@@ -199,9 +199,12 @@ fn settle(harness: &mut Harness<'_, App>) {
     harness.run_steps(2);
 }
 
+/// The first row of this kind.
 fn choose(harness: &mut Harness<'_, App>, layer: &str) {
     harness
-        .get_by(|n| n.role() == Role::Button && n.label().is_some_and(|l| l.contains(layer)))
+        .get_all_by(|n| n.role() == Role::Button && n.label().is_some_and(|l| l.contains(layer)))
+        .next()
+        .expect("a row of this kind")
         .click();
     harness.run_steps(2);
 }
