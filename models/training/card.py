@@ -59,7 +59,8 @@ class Facts:
 
     @property
     def best_size(self) -> int:
-        return max(self.sizes, key=lambda s: s[f"{self._best}_map50"])["size"]
+        """By the mean of the heads: they do not differ in what they see, and two measurements err less than one."""
+        return max(self.sizes, key=lambda s: sum(s[f"{h}_map50"] for h in self.heads))["size"]
 
     @property
     def attention_rows(self) -> dict[str, str]:
