@@ -237,7 +237,7 @@ mod tests {
         for (room, aspect) in [
             ([300.0, 400.0], 1.5),
             ([320.0, 80.0], 1.5),
-            ([90.0, 60.0], 0.7),
+            ([90.0, 90.0], 0.7),
         ] {
             let (size, cols) = fit(room.into(), aspect);
             let across = cols as f32 * (size.x + GAP) - GAP;
