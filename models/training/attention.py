@@ -141,6 +141,7 @@ class BiLevelRoutingAttention(nn.Module):
         self.qkv = _Qkv(dim)
         self.lepe = nn.Conv2d(dim, dim, side_dwconv, padding=side_dwconv // 2, groups=dim)
         self.wo = nn.Linear(dim, dim)
+        self.unevenness: Tensor | None = None  # of the last forward pass in training, see `_route`
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to the same."""
@@ -149,38 +150,57 @@ class BiLevelRoutingAttention(nn.Module):
     def attend(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
         b, h0, w0, c = x.shape
-        s = self.n_win
+        s, heads = self.n_win, self.heads
         x = F.pad(x, (0, 0, 0, -w0 % s, 0, -h0 % s))
         h, w = x.shape[1] // s, x.shape[2] // s
-        regions, tokens = s * s, h * w
+        regions, tokens, k = s * s, h * w, min(self.topk, s * s)
         qkv = self.qkv.qkv(x)
 
         v_map = qkv[..., 2 * c:].permute(0, 3, 1, 2)
         lepe = self.lepe(v_map).permute(0, 2, 3, 1)
 
-        qkv = qkv.reshape(b, s, h, s, w, 3 * c).transpose(2, 3).reshape(b, regions, tokens, 3 * c)
-        q, kv = qkv[..., :c], qkv[..., c:]
-        k = min(self.topk, regions)
-        with torch.no_grad():
-            means = qkv[..., : 2 * c].detach().float().mean(2)
-            logits = (means[..., :c] * self.scale) @ means[..., c:].transpose(1, 2)
-            chosen = logits.topk(k, -1).indices  # [B, S², k]
+        # One head of one region is one row, so that copies of whole regions, and the sums of their
+        # gradients, run over memory in order: three of [B, S², heads, tokens, d].
+        q, keys, values = (
+            qkv.reshape(b, s, h, s, w, 3, heads, c // heads).permute(5, 0, 1, 3, 6, 2, 4, 7)
+            .reshape(3, b, regions, heads, tokens, c // heads).unbind(0)
+        )
         if k < regions:
-            # Whole regions as rows: their copies, and the sums of their gradients, run over memory in order.
+            chosen = self._route(x.detach().reshape(b, s, h, s, w, c).mean((2, 4)).reshape(b, regions, c), k)
             rows = chosen + regions * torch.arange(b, device=x.device)[:, None, None]
-            kv = kv.reshape(b * regions, tokens * 2 * c).index_select(0, rows.flatten())
-            kv = kv.reshape(b * regions, k * tokens, 2 * c)
-            q = q.reshape(b * regions, tokens, c)
+            rows = (rows[:, :, None] * heads + torch.arange(heads, device=x.device)[:, None]).flatten()
+
+            def read(t: Tensor) -> Tensor:  # to [B, S², heads, k · tokens, d]
+                t = t.reshape(b * regions * heads, -1).index_select(0, rows)
+                return t.reshape(b, regions, heads, k * tokens, -1)
+
+            out = attend(q, read(keys), read(values), self.scale)
         else:  # every region: plain attention over the whole map, whatever the order
-            kv = kv.reshape(b, regions * tokens, 2 * c)
-            q = q.reshape(b, regions * tokens, c)
-        keys, values = self._heads(kv[..., :c]), self._heads(kv[..., c:])
-        out = attend(self._heads(q), keys, values, self.scale)
-        out = out.transpose(1, 2).reshape(b, s, s, h, w, c).transpose(2, 3).reshape(b, s * h, s * w, c)
+            self.unevenness = None
+            q, keys, values = (t.transpose(1, 2).flatten(2, 3) for t in (q, keys, values))
+            out = attend(q, keys, values, self.scale).unflatten(2, (regions, tokens)).transpose(1, 2)
+        out = out.reshape(b, s, s, heads, h, w, -1).permute(0, 1, 4, 2, 5, 3, 6).reshape(b, s * h, s * w, c)
         return self.wo(out + lepe)[:, :h0, :w0]
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
+    def _route(self, means: Tensor, k: int) -> Tensor:
+        """The k regions that each region reads [B, S², k], from the means of the input [B, S², C]: the
+        mean of a linear map is the map of the mean. Sets `unevenness`, the only way in which routing
+        has a gradient, and only for the weights that route: sum over regions of (share of the reads)
+        · (mean probability) · S², less 1. It is 0 where all are read alike, k⁻¹·S² - 1 at most where
+        few are read."""
+        c = means.shape[-1]
+        with torch.autocast(means.device.type, enabled=False):
+            weight, bias = (p[: 2 * c].float() for p in (self.qkv.qkv.weight, self.qkv.qkv.bias))
+            q, keys = F.linear(means.float(), weight, bias).chunk(2, -1)
+            logits = (q * self.scale) @ keys.transpose(1, 2)
+            chosen = logits.detach().topk(k, -1).indices
+            self.unevenness = None
+            if self.training:
+                reads = torch.zeros_like(means[..., 0], dtype=torch.float32).scatter_add_(
+                    1, chosen.flatten(1), torch.full_like(chosen.flatten(1), 1, dtype=torch.float32))
+                share = reads / reads.sum(1, keepdim=True)
+                self.unevenness = reads.shape[1] * (share * logits.softmax(-1).mean(1)).sum(1).mean() - 1
+        return chosen
 
 
 class BiFormerBlock(nn.Module):

@@ -86,7 +86,7 @@ def make(pictures: Pictures, chosen: Tensor, side: int, how: Augment, generator:
             per_tile = (t[some, :tiles] for t in (scale, corner, flip, size))
             parts.append(_sample(pictures, chosen[some, :tiles], side, centre[some], *per_tile))
     images, outside = (torch.cat(p) for p in zip(*parts))
-    images = _colour(images, how, uniform).masked_fill(outside, FILL / 255)
+    images = _colour(images, how, uniform).masked_fill_(outside, FILL / 255)
     boxes = _boxes(pictures, chosen, scale, corner, flip, shown, start, end, how.visible)
     return Batch(images, boxes, _labelled(pictures, chosen, side, centre))
 
@@ -118,15 +118,16 @@ def _sample(pictures, chosen, side, centre, scale, corner, flip, size) -> tuple[
     """[B, 3, S, S] 0..255, bilinear; and [B, 1, S, S] where no picture is."""
     b, tiles = chosen.shape
     device, stored = chosen.device, pictures.pixels.shape[-1]
-    source = pictures.pixels.index_select(0, chosen.reshape(-1)).float()
+    source = pictures.pixels.index_select(0, chosen.reshape(-1))
+    n = 2 if tiles == 4 else 1
+    # Side by side while they are bytes, a quarter of the memory to move.
+    atlas = source.reshape(b, n, n, 3, stored, stored).permute(0, 3, 1, 4, 2, 5)
+    atlas = atlas.reshape(b, 3, n * stored, n * stored).float()
     # Shrunk by more than two: halve first, or fine structure would alias.
     half = 2.0 if float(scale.median()) < 0.6 else 1.0
     if half == 2.0:
-        source = F.avg_pool2d(source, 2)
+        atlas = F.avg_pool2d(atlas, 2)
         stored //= 2
-    n = 2 if tiles == 4 else 1
-    atlas = source.reshape(b, n, n, 3, stored, stored).permute(0, 3, 1, 4, 2, 5)
-    atlas = atlas.reshape(b, 3, n * stored, n * stored)
 
     pixel = torch.arange(side, device=device) + 0.5
     tx, ty = (_tile(pixel, centre[:, k]) for k in (0, 1))  # [B, S]
@@ -163,7 +164,7 @@ def _colour(images: Tensor, how: Augment, uniform) -> Tensor:
     c, s, zero = angle.cos() * saturation, angle.sin() * saturation, torch.zeros_like(angle)
     turn = torch.stack((torch.ones_like(angle), zero, zero, zero, c, -s, zero, s, c), -1)
     matrix = torch.linalg.inv(yiq) @ turn.reshape(b, 3, 3) @ yiq * (value / 255)[:, None, None]
-    return torch.einsum("bij,bjhw->bihw", matrix, images).clamp(0, 1)
+    return torch.einsum("bij,bjhw->bihw", matrix, images).clamp_(0, 1)
 
 
 def _boxes(pictures, chosen, scale, corner, flip, shown, start, end, visible) -> Tensor:

@@ -22,6 +22,7 @@ import augment
 import data
 import measure
 import schedule
+from attention import BiLevelRoutingAttention
 from knobs import Knobs
 from loss import loss
 from network import Network, parameters_of
@@ -48,6 +49,8 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--o2o-gradient", type=float, default=0.0,
                    help="share of the one-to-one head's gradient that reaches the network")
     p.add_argument("--o2m-last", type=float, default=0.1, help="last weight of the one-to-many head")
+    p.add_argument("--even-routing", type=float, default=0.0,
+                   help="weight of the loss that keeps regions from all reading the same few")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--train-limit", type=int, help="only the first so many pictures")
     p.add_argument("--val-limit", type=int, default=250)
@@ -98,6 +101,7 @@ class Run:
         self.average = Average(self.network, a.average)
         self.optimisers = optimisers_of(self.network, a.lr, a.lr / 10, a.decay)
         self.knobs = Knobs(self.network)
+        self.routers = [m for m in self.network.modules() if isinstance(m, BiLevelRoutingAttention)]
         if resumed:
             self.resume(resumed)
         left = schedule.seconds_until(a.until) if a.until else None
@@ -199,6 +203,10 @@ class Run:
             out = self.network(images)
         total, parts = loss(out, self.network.reg_max, (side, side), batch.boxes, batch.labelled,
                             schedule.share_o2m(progress, a.o2m_last))
+        uneven = [m.unevenness for m in self.routers if m.unevenness is not None]
+        if uneven:
+            parts["uneven routing"] = torch.stack(uneven).mean().detach()[None]
+            total = total + a.even_routing * sum(uneven)
         total.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
         factor = schedule.rate(progress, self.step)
