@@ -109,12 +109,10 @@ impl Wanted<'_> {
         // Routing that has run together, every region reading the same few, shows in two numbers.
         let read = heat.values.iter().filter(|n| **n > 0.0).count();
         let most = heat.values.iter().copied().fold(0.0, f32::max);
-        let caption = format!(
-            "How many regions are routed to each region: {read} of {} are read at all, one by {most}",
-            self.trace.regions()
-        );
-        let title = "Regions that everybody reads".into();
-        self.map("in_degree", title, &caption, Some(heat), marks, links)
+        let all = self.trace.regions();
+        let title = format!("{read} of {all} regions are read, one by {most}");
+        let caption = "How many regions are routed to each region";
+        self.map("in_degree", title, caption, Some(heat), marks, links)
     }
 
     fn token_attention(&self) -> Option<Answer> {
