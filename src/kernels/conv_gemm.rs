@@ -27,6 +27,9 @@ const STRIP: usize = 128 * 1024;
 /// Pixels of a task of a 1×1 convolution.
 const IN_PLACE: usize = 4 * NR;
 
+/// Floats of a map that does not stay in the second caches: pixels of it are asked for before they are read.
+const FAR: usize = 512 * 1024;
+
 /// Tasks per thread, so that one that starts late is not waited for.
 const TASKS: usize = 4;
 /// Cycles of a task that is too short to be waited for.
@@ -264,6 +267,33 @@ struct Job<'a> {
     pass: Pass<'a>,
 }
 
+/// Pixels of the next tile, which arrive while this one is multiplied.
+#[derive(Clone, Copy)]
+struct Ahead<'a> {
+    planes: &'a [&'a [f32]],
+    at: usize,
+}
+
+impl Ahead<'_> {
+    const NOTHING: Self = Self { planes: &[], at: 0 };
+
+    /// Asks for one of `turns` equal shares of the planes: all at once would have to wait for each other.
+    #[inline(always)]
+    fn ask(&self, turn: usize, turns: usize) {
+        let all = self.planes.len();
+        if all == 0 {
+            return;
+        }
+        for plane in &self.planes[turn * all / turns..(turn + 1) * all / turns] {
+            let start = plane.as_ptr().wrapping_add(self.at);
+            // Planes need not begin on a cache line.
+            for at in [0, LANE, 2 * LANE, NR - 1] {
+                prefetch(start.wrapping_add(at));
+            }
+        }
+    }
+}
+
 /// A way over some or all of the input channels.
 #[derive(Clone, Copy)]
 struct Pass<'a> {
@@ -293,13 +323,19 @@ impl Job<'_> {
     /// The pixels from `first` of a 1×1 convolution.
     fn read_in_place(&self, planes: &[&[f32]], first: usize) {
         let rows = Slices::new(planes);
+        let far = planes.len() * self.pixels > FAR;
         for first in (first..self.pixels.min(first + IN_PLACE)).step_by(NR) {
             let count = NR.min(self.pixels - first);
             if first + count.next_multiple_of(LANE) <= self.pixels {
+                let ahead = Ahead {
+                    planes: if far { planes } else { &[] },
+                    at: (first + NR).min(self.pixels - 1),
+                };
                 self.tile(
                     (planes.len(), rows.from(first)),
                     count,
                     &Place::whole(first, count),
+                    ahead,
                 );
                 continue;
             }
@@ -313,6 +349,7 @@ impl Job<'_> {
                     (planes.len(), Strided(panel, NR)),
                     count,
                     &Place::whole(first, count),
+                    Ahead::NOTHING,
                 );
             });
         }
@@ -346,20 +383,32 @@ impl Job<'_> {
                     };
                     len += 1;
                 }
-                self.tile((taps.len(), taps.of(&scratch[at..])), count, &places[..len]);
+                self.tile(
+                    (taps.len(), taps.of(&scratch[at..])),
+                    count,
+                    &places[..len],
+                    Ahead::NOTHING,
+                );
             }
         });
     }
 
     /// All channels of the job for `count` pixels whose taps are the rows of `right`.
-    fn tile(&self, (depth, right): (usize, impl Walk), count: usize, places: &[Place]) {
+    fn tile(
+        &self,
+        (depth, right): (usize, impl Walk),
+        count: usize,
+        places: &[Place],
+        ahead: Ahead<'_>,
+    ) {
         let (conv, pass) = (self.conv, self.pass);
         let whole = conv.group_in * conv.kernel * conv.kernel;
         let isa = Isa::best();
         let weights = &conv.weights[self.group * packed_len(conv.group_out, whole)..];
         let bias = &conv.bias[self.group * conv.group_out.div_ceil(MR)..];
         let mut tile = Tile::zeros();
-        for block in self.blocks.clone() {
+        for (turn, block) in self.blocks.clone().enumerate() {
+            ahead.ask(turn, self.blocks.len());
             let rows = MR.min(conv.group_out - block * MR);
             let to = self.to + block * MR * self.pixels;
             // The product takes long enough for the lines of its result to arrive.
