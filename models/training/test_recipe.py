@@ -22,6 +22,7 @@ import data  # noqa: E402
 import export  # noqa: E402
 import measure  # noqa: E402
 import train  # noqa: E402
+from attention import BiLevelRoutingAttention
 from assign import assign, ciou, pairs_of  # noqa: E402
 from detect import anchors_of, decode  # noqa: E402
 from evaluate import load_model  # noqa: E402
@@ -316,3 +317,25 @@ def test_the_digest_of_weights_is_that_of_their_values():
     digest = export.digest_of({"a": a, "b": b})
     assert export.digest_of({"b": b.clone(), "a": a}) == digest
     assert export.digest_of({"a": a + 1, "b": b}) != digest
+
+
+def test_uneven_routing_costs_and_only_the_weights_that_route_learn_from_it():
+    torch.manual_seed(3)
+    attention = BiLevelRoutingAttention(16, n_win=4, num_heads=2, topk=2).train()
+    x = torch.randn(2, 16, 8, 8, requires_grad=True)
+    attention(x)
+    even = attention.unevenness
+    with torch.no_grad():  # every query alike, so that all regions read the same two
+        attention.qkv.qkv.weight[:16] = 0
+        attention.qkv.qkv.bias[:16] = 20
+    attention(x)
+    one = attention.unevenness
+    assert -0.01 < even < 1 < one <= 4 * 4 / 2 - 1
+    one.backward()
+    assert x.grad is None
+    grad = attention.qkv.qkv.weight.grad
+    assert grad[:32].abs().sum() > 0 and grad[32:].abs().sum() == 0
+    with torch.no_grad():
+        attention.topk = 16
+        attention(x)
+    assert attention.unevenness is None, "all regions are read"
