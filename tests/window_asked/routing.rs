@@ -143,19 +143,20 @@ fn a_region_of_the_table_is_followed() {
 fn the_in_degree_counts_who_reads_a_region() {
     let mut hands = hands();
     hands.ask("in-degree");
+    let mut seen = std::collections::BTreeSet::new();
     for pixel in PIXELS.into_iter().chain([[225.0, 150.0], [400.0, 250.0]]) {
         let count = readers(region(cell(cat(), MAP, pixel)));
+        seen.insert(count);
         hands.reads(pixel, "regions that read here", count as f64);
     }
-    // Which regions are read is up to the weights; that not all are read alike makes the figures above worth reading.
-    let counts = (0..REGIONS).map(readers);
-    assert!(counts.collect::<std::collections::BTreeSet<_>>().len() > 1);
+    assert!(seen.len() > 2, "{seen:?}");
 }
 
 #[test]
 fn a_token_looks_into_its_routed_regions() {
     let mut hands = hands();
     hands.ask("token attention");
+    let mut read = 0;
     for (list, head) in [("mean of heads", None), ("head 2", Some(2))] {
         hands.choose("head", list);
         for pressed in PIXELS {
@@ -179,12 +180,17 @@ fn a_token_looks_into_its_routed_regions() {
             let inside =
                 |p: &[f32; 2]| (0.0..451.0).contains(&p[0]) && (0.0..300.0).contains(&p[1]);
             let routed: Vec<[f32; 2]> = routed.filter(inside).collect();
+            read += routed.len();
             for other in routed.into_iter().chain(PIXELS) {
                 let at = cell(cat(), MAP, other);
                 hands.reads(other, "token attention", attention(from, at, head));
             }
         }
     }
+    assert!(
+        read >= PIXELS.len(),
+        "only {read} places with any attention were read"
+    );
 }
 
 /// The share of routing weight that two sizes of the routing have in common.
