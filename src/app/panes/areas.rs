@@ -9,6 +9,8 @@ pub const WIDE: f32 = 540.0;
 const GAP: f32 = 6.0;
 /// Least width of a picture that has something beside it, and of what is beside it.
 const LEAST: [f32; 2] = [160.0, 140.0];
+/// Least height of what lies below a picture: less shows a heading and nothing under it.
+const LOW: f32 = 64.0;
 /// A column may shrink the picture to this share of its size.
 const SHRINK: f32 = 0.75;
 
@@ -20,7 +22,7 @@ pub enum Side {
     /// A column of this width, where it costs the picture little; otherwise nothing.
     Column(f32),
     /// A column of this share of the width, or below the picture this share of the height:
-    /// whichever leaves the larger picture.
+    /// whichever leaves the larger picture; nothing where neither has room.
     Share(f32, f32),
 }
 
@@ -67,10 +69,10 @@ fn split(all: Rect, line: f32, bar: bool, side: Side, aspect: f32) -> Areas {
             let column = across * rest.width();
             let beside = picture(width - column - GAP, height);
             let above = picture(width, (1.0 - down) * height - GAP);
-            Some(match column >= LEAST[1] && beside >= above {
-                true => take_right(&mut rest, column),
-                false => take_bottom(&mut rest, down * height),
-            })
+            match column >= LEAST[1] && beside >= above {
+                true => Some(take_right(&mut rest, column)),
+                false => (down * height >= LOW).then(|| take_bottom(&mut rest, down * height)),
+            }
         }
     };
     let bar = bar.then(|| take_right(&mut rest, color_bar::WIDTH));
@@ -174,6 +176,8 @@ mod tests {
         let narrow = divided([350.0, 300.0], true, Side::Share(0.42, 0.44), 1.5);
         assert!(narrow.side.unwrap().top() > narrow.canvas.bottom());
         assert_eq!(narrow.side.unwrap().width(), 350.0);
+        let low = divided([300.0, 120.0], true, Side::Share(0.42, 0.44), 1.5);
+        assert_eq!(low.side, None);
     }
 
     #[test]
