@@ -10,7 +10,7 @@ const GAP: f32 = 6.0;
 /// Least width of a picture that has something beside it, and of what is beside it.
 const LEAST: [f32; 2] = [160.0, 140.0];
 /// Least height of what lies below a picture: less shows a heading and nothing under it.
-const LOW: f32 = 64.0;
+const LOW: f32 = 40.0;
 /// A column may shrink the picture to this share of its size.
 const SHRINK: f32 = 0.75;
 
