@@ -22,8 +22,8 @@ import data  # noqa: E402
 import export  # noqa: E402
 import measure  # noqa: E402
 import train  # noqa: E402
-from attention import BiLevelRoutingAttention
 from assign import assign, ciou, pairs_of  # noqa: E402
+from attention import BiLevelRoutingAttention  # noqa: E402
 from detect import anchors_of, decode  # noqa: E402
 from evaluate import load_model  # noqa: E402
 from knobs import RANGES, Knobs  # noqa: E402

@@ -9,7 +9,7 @@ use attnscope::engine::{LayerTrace, answer_figure};
 use attnscope::picture::{Body, Look, Photo};
 use candle_core::Tensor;
 
-use crate::program::{Out, TINY, in_process, numbers};
+use crate::program::{CAT, Out, TINY, in_process, numbers};
 
 /// Name, size when upright, and a word of what the report notes.
 const KINDS: &[(&str, [usize; 2], &str)] = &[
@@ -149,4 +149,31 @@ fn marks_beside_the_photograph_are_left_out_and_counted() {
         seen.len() > 1,
         "regions differ in where they read: {seen:?}"
     );
+}
+
+#[test]
+fn a_jpeg_that_ends_early_is_shown_as_far_as_it_goes() {
+    let folder = Out::new();
+    let bytes = std::fs::read("tests/pictures/plain.jpg").unwrap();
+    let cut = folder.path().join("cut.jpg");
+    std::fs::write(&cut, &bytes[..bytes.len() * 3 / 4]).unwrap();
+    let out = Out::new();
+    let ran = out.analyze(&format!("{} --model {TINY}", cut.display()));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let notes = &out.report("cut")["picture"]["notes"];
+    assert!(notes[0].as_str().unwrap().contains("ends early"), "{notes}");
+}
+
+#[test]
+fn names_with_spaces_and_other_letters() {
+    let folder = Out::new();
+    let name = "größe 北 a.b.png";
+    std::fs::copy(CAT, folder.path().join(name)).unwrap();
+    let out = Out::new();
+    let args =
+        ["analyze", "--imgsz", "32", "--device", "cpu", "--out"].map(std::path::PathBuf::from);
+    let places = [out.path().to_owned(), folder.path().join(name)];
+    crate::program::attnscope(args.into_iter().chain(places)).quietly_well();
+    assert_eq!(out.entries(), ["größe 北 a.b"]);
+    assert_eq!(out.report("größe 北 a.b")["picture"]["name"], name);
 }
