@@ -27,9 +27,13 @@ from knobs import Knobs
 from loss import loss
 from network import Network, parameters_of
 from optimise import Average, optimisers_of
+from together import Together
 
 HERE = Path(__file__).parent
 LOG_STEPS = 20
+#: Unevenness of routing (`BiLevelRoutingAttention._route`) that costs nothing: regions that are read
+#: more than others are what routing is for.
+UNEVEN_ENOUGH = 1.0
 
 
 def arguments() -> argparse.Namespace:
@@ -56,14 +60,16 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--val-limit", type=int, default=250)
     p.add_argument("--eval-minutes", type=float, default=15)
     p.add_argument("--save-minutes", type=float, default=3)
-    p.add_argument("--threads", type=int, default=os.cpu_count(),
-                   help="at most; fewer while others use the machine, as threads wait for each other")
+    p.add_argument("--processes", type=int, default=1, help="that train together, see together.py")
+    p.add_argument("--threads", type=int,
+                   help="of each process, at most; fewer while others use the machine, as threads wait for each other")
     p.add_argument("--no-half", action="store_true", help="float32 instead of bfloat16")
     p.add_argument("--cache", type=Path, default=HERE / "runs" / "cache")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     a = p.parse_args()
     if not (a.until or a.hours or a.images):
         p.error("one of --until, --hours and --images is needed")
+    a.threads = a.threads or max(os.cpu_count() // a.processes, 1)
     return a
 
 
@@ -80,13 +86,13 @@ class Run:
 
     def __init__(self, a: argparse.Namespace):
         self.a, self.device = a, torch.device(a.device)
+        self.together = Together(a.processes, self.device)
         self.folder = HERE / "runs" / a.run
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(a.seed)
         self.network = Network.from_yaml(a.model)
-        self.generator = torch.Generator().manual_seed(a.seed)
-        self.rng = random.Random(a.seed)
-        self.step, self.images, self.seconds = 0, 0, 0.0
+        self.step, self.images, self.seconds, self.unshared = 0, 0, 0.0, 0
+        self.draw_from(a.seed + self.together.rank)
         self.order, self.best = torch.zeros(0, dtype=torch.long), -1.0
         self.sessions: list[dict] = []
         state = self.folder / "state.pt"
@@ -106,11 +112,16 @@ class Run:
             self.resume(resumed)
         left = schedule.seconds_until(a.until) if a.until else None
         planned = self.seconds + left if left else a.hours * 3600 if a.hours else None
-        self.clock = schedule.Clock(a.images, planned)
+        self.clock = self.together.same(schedule.Clock(a.images, planned))
         self.sessions.append({"commit": commit(), "command": " ".join(sys.argv), "torch": torch.__version__,
-                              "device": self.device_name(), "start_images": self.images})
+                              "device": self.device_name(), "processes": a.processes,
+                              "start_images": self.images})
         self.save_at = self.eval_at = self.started = time.monotonic()
-        self.before, self.stop = self.seconds, False
+        self.before, self.stop, self.ends = self.seconds, False, self.together.same(self.progress >= 1)
+
+    def draw_from(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.rng = random.Random(seed)
 
     def device_name(self) -> str:
         if self.device.type == "cuda":
@@ -127,6 +138,9 @@ class Run:
         self.generator.set_state(s["generator"])
         self.rng.setstate(s["rng"])
         torch.set_rng_state(s["torch_rng"])
+        if not self.together.first:  # the state is the first process's
+            self.order = self.order[:0]
+            self.draw_from(hash((self.a.seed, self.together.rank, self.step)))
         self.say(f"goes on at step {self.step}, {self.images} pictures, {self.seconds / 60:.1f} minutes")
 
     def save(self) -> None:
@@ -158,6 +172,8 @@ class Run:
             print(f"{name}.pt was not written: {e}", file=sys.stderr, flush=True)
 
     def say(self, line: str, **values) -> None:
+        if not self.together.first:
+            return
         print(line, flush=True)
         self.note("log", {"time": round(time.time()), "text": line, **values})
 
@@ -178,9 +194,6 @@ class Run:
             others = os.getloadavg()[0] - torch.get_num_threads()
             free = int(os.cpu_count() - others + 0.5)
             torch.set_num_threads(min(max(free, 1), self.a.threads))
-
-    def tick(self) -> None:
-        self.seconds = self.before + time.monotonic() - self.started
 
     def next_pictures(self, b: int) -> Tensor:
         """[B, 4]: each picture once per round as the first tile; the other tiles at random."""
@@ -206,7 +219,7 @@ class Run:
         uneven = [m.unevenness for m in self.routers if m.unevenness is not None]
         if uneven:
             parts["uneven routing"] = torch.stack(uneven).mean().detach()[None]
-            total = total + a.even_routing * sum(uneven)
+            total = total + a.even_routing * sum(torch.relu(u - UNEVEN_ENOUGH) for u in uneven)
         total.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
         factor = schedule.rate(progress, self.step)
@@ -216,9 +229,18 @@ class Run:
             o.zero_grad(set_to_none=True)
         self.average.update(self.network)
         self.step += 1
-        self.images += b
-        self.tick()
+        self.unshared += b
+        self.seconds = self.before + time.monotonic() - self.started
+        if self.together.meets(self.step):
+            self.meet()
         return parts
+
+    def meet(self) -> None:
+        """The processes go on from the mean of their weights, at the same progress."""
+        self.together.mean_((*self.network.state_dict().values(), *self.average.state.values()))
+        self.images += self.together.sum(self.unshared)
+        self.unshared = 0
+        self.seconds, self.ends = self.together.same((self.seconds, self.progress >= 1 or self.stop))
 
     def evaluate(self) -> None:
         """The averaged weights at 320 px and default knobs."""
@@ -237,7 +259,6 @@ class Run:
             self.best = now
             self.write("best", self.average.state)
         self.eval_at = time.monotonic()
-        self.tick()
 
     def train(self) -> None:
         a = self.a
@@ -252,7 +273,7 @@ class Run:
         self.share_the_machine()
         sums: dict[str, Tensor] = {}
         since, images = time.monotonic(), self.images
-        while self.progress < 1 and not self.stop:
+        while not self.ends:
             for head, part in self.one_step().items():
                 sums[head] = sums.get(head, 0) + part
             if self.step % LOG_STEPS == 0:
@@ -265,11 +286,15 @@ class Run:
                     raise SystemExit("the loss is no number; state.pt is from before")
                 sums, since, images = {}, time.monotonic(), self.images
                 self.share_the_machine()
+            if not (self.together.first and self.together.meets(self.step)):
+                continue
             if time.monotonic() - self.save_at > a.save_minutes * 60:
                 self.save()
             if time.monotonic() - self.eval_at > a.eval_minutes * 60:
                 self.evaluate()
                 since, images = time.monotonic(), self.images
+        if not self.together.first:
+            return
         self.save()
         if self.stop:
             self.say("stopped; the same command goes on")
