@@ -142,6 +142,11 @@ The stored pictures have at most 384 px: larger inputs are enlarged ones.
 {table(["side", *named], [[s["size"], *row(s)] for s in f.sizes])}"""
 
 
+def processes(session: dict) -> str:
+    n = session.get("processes", 1)
+    return f" in each of {n} processes" if n > 1 else ""
+
+
 def write(folder: Path, f: Facts, sources: str) -> None:
     """`sources`: the situation of the training data in words, Markdown."""
     (folder / "card.json").write_text(json.dumps(as_json(f), indent=1) + "\n")
@@ -150,14 +155,14 @@ def write(folder: Path, f: Facts, sources: str) -> None:
     start = f"It started from {f.start}, whose own pictures and hours come on top. " if f.start else ""
     sessions = "\n".join(
         f"* commit {x['commit'][:12]}{x['commit'][40:]}, from picture {x['start_images']}: "
-        f"`python {x['command']}` ({x['device']}, torch {x['torch']})" for x in f.sessions)
+        f"`python {x['command']}` ({x['device']}{processes(x)}, torch {x['torch']})" for x in f.sessions)
     curve = table(["hours", "pictures", *(f"{h} mAP50" for h in f.heads)],
                   [[f"{c['seconds'] / 3600:.2f}", c["images"], *(percent(c[f"{h}_map50"]) for h in f.heads)]
                    for c in f.curve])
     ranges = ", ".join("{} {} to {}".format(k, *knobs.RANGES[k]) for k in f.turn.names) or "none"
     (folder / "README.md").write_text(f"""# {f.name}
 
-{parameters_of(f.network):,} parameters, float16. {start}Trained with `models/training` for {s['seconds'] / 3600:.2f} hours: {s['step']:,} steps, {s['images']:,} pictures ({s['images'] / s['pictures']:.1f} rounds of {s['pictures']:,}), {s['images'] / s['seconds']:.1f} images a second. Seed {a['seed']}; SHA-256 of the data (decoded pictures and boxes) `{s['data']}`.
+{parameters_of(f.network):,} parameters, float16. {start}Trained with `models/training` for {s['seconds'] / 3600:.2f} hours: {s['step']:,} steps{processes(f.sessions[-1])}, {s['images']:,} pictures ({s['images'] / s['pictures']:.1f} rounds of {s['pictures']:,}), {s['images'] / s['seconds']:.1f} images a second. Seed {a['seed']}; SHA-256 of the data (decoded pictures and boxes) `{s['data']}`.
 
 {sessions}
 

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -277,19 +278,27 @@ def test_bad_data_is_named(tmp_path, change, said):
     assert said in str(e.value)
 
 
-def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path, monkeypatch):
+@pytest.fixture
+def tiny(tmp_path) -> Path:
+    """A folder with a small definition, model.yaml, and data of one picture."""
     for split in ("train", "val"):
         shard(tmp_path, split, LINE)
-    tiny = (MODELS / "yolo26n/model.yaml").read_text().replace("0.25, 1024", "0.125, 256").replace(
+    text = (MODELS / "yolo26n/model.yaml").read_text().replace("0.25, 1024", "0.125, 256").replace(
         "nc: 10", "nc: 2").replace("[person, car, truck, bus, motorcycle, dog, cat, horse, sheep, cow]", "[a, b]")
-    (tmp_path / "model.yaml").write_text(tiny)
-    monkeypatch.setattr(train, "HERE", tmp_path)
+    (tmp_path / "model.yaml").write_text(text)
+    return tmp_path
+
+
+def tiny_command(folder: Path, run: str) -> list[str]:
+    return ["--model", str(folder), "--data", str(folder), "--run", run, "--batch", "1", "--size", "64",
+            "--cache", str(folder / "cache"), "--no-half", "--threads", "1", "--device", "cpu"]
+
+
+def test_a_run_that_was_cut_off_ends_with_the_same_weights(tiny, monkeypatch):
+    monkeypatch.setattr(train, "HERE", tiny)
 
     def run(name: str, stop_after: int | None) -> dict:
-        monkeypatch.setattr(sys, "argv", [
-            "train.py", "--model", str(tmp_path), "--data", str(tmp_path), "--run", name, "--images", "100",
-            "--batch", "1", "--size", "64", "--cache", str(tmp_path / "cache"), "--no-half", "--threads", "1",
-            "--device", "cpu"])
+        monkeypatch.setattr(sys, "argv", ["train.py", *tiny_command(tiny, name), "--images", "100"])
         r = train.Run(train.arguments())
         if stop_after:
             step = r.one_step
@@ -301,7 +310,7 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path, monkeypatch
 
             r.one_step = counted
         r.train()
-        return torch.load(tmp_path / "runs" / name / "state.pt", weights_only=False)
+        return torch.load(tiny / "runs" / name / "state.pt", weights_only=False)
 
     whole = run("whole", None)
     assert whole["step"] == 4
@@ -339,3 +348,34 @@ def test_uneven_routing_costs_and_only_the_weights_that_route_learn_from_it():
         attention.topk = 16
         attention(x)
     assert attention.unevenness is None, "all regions are read"
+
+
+def run_python(*command: str) -> str:
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_processes_together_share_means_sums_and_the_first_one_s_values(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import json, sys
+sys.path.insert(0, {str(HERE)!r})
+import torch
+from together import STEPS, Together
+t = Together(2, torch.device("cpu"))
+weight, count = torch.full((2, 3), 4.0 * t.rank), torch.tensor([7 + t.rank])
+t.mean_([weight, count])
+said = [weight.tolist(), int(count), t.sum(t.rank + 1), t.same(t.rank), t.meets(STEPS), t.meets(STEPS + 1)]
+if t.first:
+    print(json.dumps(said))
+""")
+    assert json.loads(run_python(str(script))) == [[[2.0] * 3] * 2, 7, 3, 0, True, False]
+
+
+def test_two_processes_train_one_network_to_the_end(tiny):
+    run = tiny / "pair"
+    run_python(str(HERE / "train.py"), *tiny_command(tiny, str(run)), "--images", "1200", "--processes", "2")
+    state = torch.load(run / "state.pt", weights_only=False)
+    assert (state["step"], state["images"], state["sessions"][0]["processes"]) == (40, 2000, 2)
+    assert all(v.isfinite().all() for v in state["average"].values())

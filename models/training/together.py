@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed
@@ -31,7 +32,8 @@ class Together:
             for rank in range(1, processes):
                 subprocess.Popen([sys.executable, *sys.argv], env={**os.environ, RANK: str(rank)})
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", world_size=processes,
-                                       rank=self.rank, init_method=f"file://{os.environ[MEETING]}")
+                                       rank=self.rank, init_method=f"file://{os.environ[MEETING]}",
+                                       timeout=timedelta(days=1))  # decoding and measuring may take long
 
     @property
     def first(self) -> bool:
@@ -49,6 +51,12 @@ class Together:
         box = [value]
         distributed.broadcast_object_list(box)
         return box[0]
+
+    def first_one_first(self, work: Callable):
+        """The work of each process, once the first one has done its own: it may leave a cache."""
+        done = work() if self.first else None
+        self.same(None)
+        return done if self.first else work()
 
     def sum(self, value: int) -> int:
         if self.world == 1:

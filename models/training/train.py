@@ -262,7 +262,8 @@ class Run:
 
     def train(self) -> None:
         a = self.a
-        self.pictures = data.load(a.data, "train", self.network.nc, 320, a.cache, a.train_limit)
+        self.pictures = self.together.first_one_first(
+            lambda: data.load(a.data, "train", self.network.nc, 320, a.cache, a.train_limit))
         val = data.items(a.data, "val", self.network.nc)[: a.val_limit]
         self.samples = [measure.letterbox(item, 320) for item in val]
         self.pictures = self.pictures.to(self.device)
