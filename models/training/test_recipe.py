@@ -340,6 +340,11 @@ def test_uneven_routing_costs_and_only_the_weights_that_route_learn_from_it():
     attention(x)
     one = attention.unevenness
     assert -0.01 < even < 1 < one <= 4 * 4 / 2 - 1
+    with torch.no_grad():  # the same reads, of almost equal affinities
+        attention.qkv.qkv.weight[:32] /= 10
+        attention.qkv.qkv.bias[:32] /= 10
+    attention(x)
+    assert torch.allclose(attention.unevenness, one, rtol=1e-3)
     one.backward()
     assert x.grad is None
     grad = attention.qkv.qkv.weight.grad
