@@ -368,7 +368,7 @@ import json, sys
 sys.path.insert(0, {str(HERE)!r})
 import torch
 from together import STEPS, Together
-t = Together(2, torch.device("cpu"))
+t = Together(2)
 weight, count = torch.full((2, 3), 4.0 * t.rank), torch.tensor([7 + t.rank])
 t.mean_([weight, count])
 said = [weight.tolist(), int(count), t.sum(t.rank + 1), t.same(t.rank), t.meets(STEPS), t.meets(STEPS + 1)]

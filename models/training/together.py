@@ -22,7 +22,7 @@ RANK, MEETING = "TRAIN_RANK", "TRAIN_MEETING"
 class Together:
     """The first process starts the others with its own command line."""
 
-    def __init__(self, processes: int, device: torch.device):
+    def __init__(self, processes: int):
         self.world, self.rank = processes, int(os.environ.get(RANK, 0))
         if processes == 1:
             return
@@ -31,14 +31,20 @@ class Together:
             os.environ[MEETING] = os.path.join(self.folder.name, "meeting")
             for rank in range(1, processes):
                 subprocess.Popen([sys.executable, *sys.argv], env={**os.environ, RANK: str(rank)})
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", world_size=processes,
-                                       rank=self.rank, init_method=f"file://{os.environ[MEETING]}",
-                                       timeout=timedelta(days=1))  # decoding and measuring may take long
+        # Decoding and measuring may take long.
+        distributed.init_process_group("gloo", f"file://{os.environ[MEETING]}", timedelta(days=1),
+                                       world_size=processes, rank=self.rank)
 
     @property
     def first(self) -> bool:
         """Only the first process writes and measures."""
         return self.rank == 0
+
+    def device(self, name: str) -> torch.device:
+        """Each process has a GPU of its own, as far as there are enough."""
+        if name == "cuda" and self.world > 1:
+            return torch.device("cuda", self.rank % torch.cuda.device_count())
+        return torch.device(name)
 
     def meets(self, step: int) -> bool:
         """Whether the processes meet after this step; a single one does so always."""
@@ -71,7 +77,7 @@ class Together:
         if self.world == 1:
             return
         floats = [t for t in tensors if t.is_floating_point()]
-        flat = torch.cat([t.reshape(-1) for t in floats])
+        flat = torch.cat([t.reshape(-1) for t in floats]).cpu()
         distributed.all_reduce(flat)
         for t, mean in zip(floats, (flat / self.world).split([t.numel() for t in floats])):
             t.copy_(mean.reshape(t.shape))

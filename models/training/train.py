@@ -85,8 +85,8 @@ class Run:
     """Everything that a resumed run needs, and the folder it lies in."""
 
     def __init__(self, a: argparse.Namespace):
-        self.a, self.device = a, torch.device(a.device)
-        self.together = Together(a.processes, self.device)
+        self.a, self.together = a, Together(a.processes)
+        self.device = self.together.device(a.device)
         self.folder = HERE / "runs" / a.run
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(a.seed)
