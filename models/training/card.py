@@ -155,7 +155,7 @@ def write(folder: Path, f: Facts, sources: str) -> None:
     start = f"It started from {f.start}, whose own pictures and hours come on top. " if f.start else ""
     sessions = "\n".join(
         f"* commit {x['commit'][:12]}{x['commit'][40:]}, from picture {x['start_images']}: "
-        f"`python {x['command']}` ({x['device']}{processes(x)}, torch {x['torch']})" for x in f.sessions)
+        f"`python {x['command']}` ({x['device'].replace(' 1 threads', ' 1 thread')}{processes(x)}, torch {x['torch']})" for x in f.sessions)
     curve = table(["hours", "pictures", *(f"{h} mAP50" for h in f.heads)],
                   [[f"{c['seconds'] / 3600:.2f}", c["images"], *(percent(c[f"{h}_map50"]) for h in f.heads)]
                    for c in f.curve])

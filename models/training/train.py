@@ -126,7 +126,7 @@ class Run:
     def device_name(self) -> str:
         if self.device.type == "cuda":
             return torch.cuda.get_device_name()
-        return f"CPU, {torch.get_num_threads()} threads"
+        return f"CPU, {torch.get_num_threads()} thread" + ("s" if torch.get_num_threads() > 1 else "")
 
     def resume(self, s: dict) -> None:
         for key in ("step", "images", "seconds", "order", "best", "sessions"):
