@@ -384,3 +384,13 @@ def test_two_processes_train_one_network_to_the_end(tiny):
     state = torch.load(run / "state.pt", weights_only=False)
     assert (state["step"], state["images"], state["sessions"][0]["processes"]) == (40, 2000, 2)
     assert all(v.isfinite().all() for v in state["average"].values())
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tiny, monkeypatch):
+    monkeypatch.setattr(train, "HERE", tiny)
+    monkeypatch.setattr(sys, "argv", ["train.py", *tiny_command(tiny, "broken"), "--images", "100"])
+    run = train.Run(train.arguments())
+    next(iter(run.average.state.values())).fill_(float("nan"))
+    with pytest.raises(SystemExit, match="no numbers"):
+        run.save()
+    assert not (tiny / "runs" / "broken" / "state.pt").exists()

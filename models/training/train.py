@@ -69,6 +69,8 @@ def arguments() -> argparse.Namespace:
     a = p.parse_args()
     if not (a.until or a.hours or a.images):
         p.error("one of --until, --hours and --images is needed")
+    if a.processes < 1:
+        p.error("--processes is at least 1")
     a.threads = a.threads or max(os.cpu_count() // a.processes, 1)
     return a
 
@@ -144,7 +146,9 @@ class Run:
         self.say(f"goes on at step {self.step}, {self.images} pictures, {self.seconds / 60:.1f} minutes")
 
     def save(self) -> None:
-        """Whole or not at all."""
+        """Whole or not at all, and only of numbers: those of another process may have come in."""
+        if not all(v.isfinite().all() for v in self.average.state.values()):
+            raise SystemExit("the weights are no numbers; state.pt is from before")
         state = {
             "network": self.network.state_dict(), "average": self.average.state,
             "average_updates": self.average.updates,
