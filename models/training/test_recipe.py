@@ -378,6 +378,24 @@ if t.first:
     assert json.loads(run_python(str(script))) == [[[2.0] * 3] * 2, 7, 3, 0, True, False]
 
 
+@pytest.mark.parametrize("ending, last", [(0, "bad data"), (1, "another process ended")])
+def test_a_process_that_ends_takes_the_other_with_it_and_each_says_one_sentence(tmp_path, ending, last):
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import sys
+sys.path.insert(0, {str(HERE)!r})
+from together import Together
+t = Together(2)
+if t.rank == {ending}:
+    raise SystemExit("bad data")
+t.sum(1)
+""")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    said = done.stderr.splitlines()
+    assert done.returncode == 1 and said[-1].startswith(last)
+    assert said.count("bad data") == 1 and "Traceback" not in done.stderr
+
+
 def test_two_processes_train_one_network_to_the_end(tiny):
     run = tiny / "pair"
     run_python(str(HERE / "train.py"), *tiny_command(tiny, str(run)), "--images", "1200", "--processes", "2")

@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
@@ -46,6 +47,14 @@ class Together:
             return torch.device("cuda", self.rank % torch.cuda.device_count())
         return torch.device(name)
 
+    @contextmanager
+    def meeting(self) -> Iterator[None]:
+        """One that ended has said why: the others end with it, and only the first says that much."""
+        try:
+            yield
+        except RuntimeError as e:
+            raise SystemExit(f"another process ended: {e}" if self.first else 1) from e
+
     def meets(self, step: int) -> bool:
         """Whether the processes meet after this step; a single one does so always."""
         return self.world == 1 or step % STEPS == 0
@@ -55,7 +64,8 @@ class Together:
         if self.world == 1:
             return value
         box = [value]
-        distributed.broadcast_object_list(box)
+        with self.meeting():
+            distributed.broadcast_object_list(box)
         return box[0]
 
     def first_one_first(self, work: Callable):
@@ -68,7 +78,8 @@ class Together:
         if self.world == 1:
             return value
         total = torch.tensor(value)
-        distributed.all_reduce(total)
+        with self.meeting():
+            distributed.all_reduce(total)
         return int(total)
 
     @torch.no_grad()
@@ -78,6 +89,7 @@ class Together:
             return
         floats = [t for t in tensors if t.is_floating_point()]
         flat = torch.cat([t.reshape(-1) for t in floats]).cpu()
-        distributed.all_reduce(flat)
+        with self.meeting():
+            distributed.all_reduce(flat)
         for t, mean in zip(floats, (flat / self.world).split([t.numel() for t in floats])):
             t.copy_(mean.reshape(t.shape))
