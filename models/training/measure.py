@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from data import Item, corners, decode as decode_picture, fit
 from detect import Raw, anchors_of, decode
 from network import Network
+from resize import bilinear
 
 FLOOR, MOST, NMS_IOU = 0.001, 300, 0.7
 THRESHOLDS = np.arange(0.5, 0.96, 0.05)
@@ -75,11 +75,9 @@ def letterbox(item: Item, side: int) -> Sample:
     picture = decode_picture(item)
     h0, w0 = picture.shape[:2]
     w, h = fit(w0, h0, side)
-    x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
-    x = F.interpolate(x, (h, w), mode="bilinear", align_corners=False).round().to(torch.uint8)
     left, top = round((side - w) / 2 - 0.1), round((side - h) / 2 - 0.1)
     image = torch.full((3, side, side), 114, dtype=torch.uint8)
-    image[:, top : top + h, left : left + w] = x[0]
+    image[:, top : top + h, left : left + w] = torch.from_numpy(bilinear(picture, w, h)).permute(2, 0, 1)
     return Sample(image, corners(item, w0, h0), item.labelled, (w0, h0), (w, h), (left, top))
 
 

@@ -31,6 +31,7 @@ from knobs import RANGES, Knobs  # noqa: E402
 from loss import loss  # noqa: E402
 from network import Network  # noqa: E402
 from optimise import newton_schulz, optimisers_of  # noqa: E402
+from resize import bilinear  # noqa: E402
 
 torch.set_num_threads(1)  # small maps: threads would only wait for each other
 MODELS = HERE.parent
@@ -227,6 +228,18 @@ def test_letterboxes_are_those_of_the_program():
         assert list(sample.resized) == case["resized"] and list(sample.pad) == [case["left"], case["top"]]
         checked += 1
     assert checked
+
+
+@pytest.mark.parametrize("width, height", [(16, 12), (64, 48), (24, 40)])
+def test_pictures_are_resized_as_in_the_program_bit_for_bit(width, height):
+    def opened(name: str) -> np.ndarray:
+        return np.asarray(Image.open(GOLDEN.parent / "pictures" / name).convert("RGB"))
+
+    noise, letterbox = opened("noise.png"), opened(f"noise_{width}x{height}.png")
+    inside = round(23 * width / 37)
+    top = round((height - inside) / 2 - 0.1)
+    assert np.array_equal(bilinear(noise, width, inside), letterbox[top : top + inside])
+    assert np.array_equal(bilinear(noise, 37, 23), noise), "the same size is a copy"
 
 
 def test_orthogonal_steps():
