@@ -41,6 +41,9 @@ CASES = [
 ]
 # Largest difference between outputs, relative to their standard deviation.
 TOLERANCE = 1e-2
+# Runs at the beginning of each turn that do not count: what a process does for the first time, and what the
+# turns of the others have put out of the caches.
+WARM_UP = 5
 # Threads of the one before go to sleep in this time.
 PAUSE_S = 0.1
 
@@ -66,8 +69,9 @@ class Attnscope:
         return report["head"], raw["input"], raw["boxes"], raw["scores"]
 
     def times(self, runs):
-        (row,) = self.bench("--only", "network", "--runs", runs)["rows"]
-        return row["values"]
+        # One more comes before them, which the program leaves out itself.
+        (row,) = self.bench("--only", "network", "--runs", WARM_UP - 1 + runs)["rows"]
+        return row["values"][WARM_UP - 1 :]
 
 
 class InProcess:
@@ -78,11 +82,11 @@ class InProcess:
 
     def times(self, runs):
         out = []
-        for _ in range(runs + 1):
+        for _ in range(WARM_UP + runs):
             began = time.perf_counter()
             self.run()
             out.append((time.perf_counter() - began) * 1e3)
-        return out[1:]  # the first one warms up, as in attnscope bench
+        return out[WARM_UP:]
 
 
 def eager(network, x):
