@@ -2,7 +2,7 @@
 
     python -m venv peers && peers/bin/pip install -r benches/requirements.txt
     cargo build --release
-    peers/bin/python benches/peers.py [--threads 2] [--rounds 6] [--runs 3]
+    peers/bin/python benches/peers.py [--threads 2] [--rounds 10] [--runs 3]
 
 First the outputs are compared, then the times: the contenders take turns, a few runs each, so that
 a machine that is busy with other things slows all of them. Every time is that of the network
@@ -69,9 +69,9 @@ class Attnscope:
         return report["head"], raw["input"], raw["boxes"], raw["scores"]
 
     def times(self, runs):
-        # One more comes before them, which the program leaves out itself.
-        (row,) = self.bench("--only", "network", "--runs", WARM_UP - 1 + runs)["rows"]
-        return row["values"][WARM_UP - 1 :]
+        # The program itself warms up for about as many runs as the others here.
+        (row,) = self.bench("--only", "network", "--runs", runs)["rows"]
+        return row["values"]
 
 
 class InProcess:
@@ -247,7 +247,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--attnscope", type=Path, default=ROOT / "target/release/attnscope")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=6, help="turns of every contender")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of every contender")
     parser.add_argument("--runs", type=int, default=3, help="runs in a turn")
     parser.add_argument("--patience", type=float, default=5, help="seconds to wait for quiet")
     parser.add_argument("--only", help="only the cases whose name contains this")

@@ -33,6 +33,9 @@ pub enum Group {
     Memory,
 }
 
+/// How long the network runs uncounted where the threads have rested.
+const WARM_UP: Duration = Duration::from_millis(100);
+
 /// What is measured, and how often.
 pub struct Plan {
     /// The model.
@@ -55,9 +58,14 @@ pub struct Plan {
 /// [`Error::Cancelled`] if `progress` stopped it; otherwise what the engine or the system says.
 pub fn measure(plan: &Plan, progress: &mut dyn FnMut(usize) -> bool) -> Result<Rows> {
     let mut rows = Rows::default();
+    let processes = [Group::Start, Group::Memory];
+    let pauses = processes.iter().any(|g| plan.groups.contains(g));
     for round in 0..=plan.runs {
         if !progress(round) {
             return Err(Error::Cancelled);
+        }
+        if round == 0 || pauses {
+            plan.warm_up()?;
         }
         plan.round(&mut rows)?;
         if round == 0 {
@@ -174,6 +182,17 @@ impl Plan {
         };
         Engine::new(0).run(&wish, &mut ())?;
         Ok(ms(began.elapsed()))
+    }
+
+    /// Runs that do not count. After a pause, or after other processes, the threads may share a processor until the
+    /// system moves one, and the first runs take twice as long.
+    fn warm_up(&self) -> Result<()> {
+        let input = engine::network_input(&self.scene())?;
+        let began = Instant::now();
+        while began.elapsed() < WARM_UP {
+            kernels::in_pool(|| self.network(&input))?;
+        }
+        Ok(())
     }
 
     fn network_row(&self, rows: &mut Rows) -> Result<()> {
