@@ -41,9 +41,9 @@ CASES = [
 ]
 # Largest difference between outputs, relative to their standard deviation.
 TOLERANCE = 1e-2
-# Runs at the beginning of each turn that do not count: what a process does for the first time, and what the
-# turns of the others have put out of the caches.
-WARM_UP = 5
+# How long each turn runs without counting: what a process does for the first time, what the turns of the others
+# have put out of the caches, and threads that share a processor until the system moves one. As in attnscope bench.
+WARM_UP_S = 0.3
 # Threads of the one before go to sleep in this time.
 PAUSE_S = 0.1
 
@@ -69,7 +69,7 @@ class Attnscope:
         return report["head"], raw["input"], raw["boxes"], raw["scores"]
 
     def times(self, runs):
-        # The program itself warms up for about as many runs as the others here.
+        # The program itself warms up as long as the others here.
         (row,) = self.bench("--only", "network", "--runs", runs)["rows"]
         return row["values"]
 
@@ -81,12 +81,14 @@ class InProcess:
         self.name, self.run = name, run
 
     def times(self, runs):
-        out = []
-        for _ in range(WARM_UP + runs):
+        end, out = time.perf_counter() + WARM_UP_S, []
+        while time.perf_counter() < end:
+            self.run()
+        for _ in range(runs):
             began = time.perf_counter()
             self.run()
             out.append((time.perf_counter() - began) * 1e3)
-        return out[WARM_UP:]
+        return out
 
 
 def eager(network, x):

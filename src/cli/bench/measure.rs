@@ -34,7 +34,7 @@ pub enum Group {
 }
 
 /// How long the network runs uncounted where the threads have rested.
-const WARM_UP: Duration = Duration::from_millis(100);
+const WARM_UP: Duration = Duration::from_millis(300);
 
 /// What is measured, and how often.
 pub struct Plan {
